@@ -1,0 +1,1 @@
+"""Pipedrive sales funnel: the Python side of the SQLMesh project."""
