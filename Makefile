@@ -1,0 +1,47 @@
+# What people do daily. GATEWAY=postgres works with every target; see README.md.
+GATEWAY ?= duckdb
+PYTHON ?= python3
+
+BIN := .venv/bin
+SQLMESH := $(BIN)/sqlmesh --gateway $(GATEWAY)
+FUNNEL := $(BIN)/python -m pipedrive_funnel
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev prod test lint ui clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: .venv/installed ## Create .venv and install what requirements.txt pins
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+dev: install ## Build the funnel in the environment dev and print it
+	@$(FUNNEL) check
+	$(SQLMESH) plan dev --auto-apply --no-prompts
+	@$(FUNNEL) show dev --gateway $(GATEWAY)
+
+prod: install ## Promote to prod: views only, nothing is computed twice
+	@$(FUNNEL) check
+	$(SQLMESH) plan prod --auto-apply --no-prompts
+	@$(FUNNEL) show prod --gateway $(GATEWAY)
+
+test: lint ## Check everything that must pass, on DuckDB and PostgreSQL
+	$(BIN)/python -m pytest
+
+lint: install ## Check conventions and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(SQLMESH) format --check
+	$(SQLMESH) lint
+
+ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
+	$(SQLMESH) ui
+
+clean: ## Remove caches, logs and the DuckDB file; a PostgreSQL server is left alone
+	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
