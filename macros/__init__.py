@@ -1,0 +1,1 @@
+"""SQLMesh macros of the project."""

@@ -1,0 +1,46 @@
+MODEL (
+  name pipedrive_analytics.dim_users,
+  kind FULL,
+  tags (
+    marts
+  ),
+  grain user_id,
+  audits (
+    not_null(columns := (user_id, is_active)),
+    unique_values(columns := user_id),
+    unknown_users
+  ),
+  description 'One row per user of the CRM. Join the facts on user_id. Answers who works with deals.',
+  column_descriptions (
+    user_id = 'Identifier of the user',
+    user_name = 'Name of the user; not unique',
+    user_email = 'Address of the user; not unique',
+    is_active = 'TRUE when the user owns, or owned, a deal or an activity; Pipedrive exports no account status'
+  )
+);
+
+WITH working_users AS (
+  SELECT
+    user_id::TEXT AS user_id
+  FROM pipedrive_staging.stg_activity
+  UNION
+  SELECT
+    new_value AS user_id
+  FROM pipedrive_staging.stg_deal_changes
+  WHERE
+    field_key = 'user_id'
+)
+SELECT
+  users.user_id::BIGINT AS user_id,
+  users.user_name::TEXT AS user_name,
+  users.user_email::TEXT AS user_email,
+  (
+    NOT working_users.user_id IS NULL
+  )::BOOLEAN AS is_active
+FROM pipedrive_staging.stg_users AS users
+LEFT JOIN working_users
+  ON users.user_id::TEXT = working_users.user_id;
+
+@postgres_index(user_id);
+
+@postgres_analyze()

@@ -1,0 +1,69 @@
+MODEL (
+  name pipedrive_analytics.rep_sales_funnel_monthly,
+  kind FULL,
+  tags (marts, report),
+  grain (month, funnel_step),
+  audits (
+    not_null(columns := month),
+    not_null(columns := kpi_name),
+    not_null(columns := funnel_step),
+    not_null(columns := deals_count),
+    accepted_values(
+      column := funnel_step,
+      is_in := (
+        SELECT
+          funnel_step
+        FROM pipedrive_analytics.dim_funnel_steps
+      )
+    ),
+    deals_count_non_negative,
+    monthly_grain_unique,
+    kpi_names_valid,
+    stage_steps_conserved,
+    data_freshness(max_age_months := 24),
+    funnel_completeness,
+    stage_activity_consistency,
+    funnel_progression_logic
+  ),
+  description 'One row per month and funnel step with at least one deal: the monthly sales funnel. Join dim_funnel_steps on funnel_step. Answers how many deals reached each step in a month. A deal counts once a step, in the month of its first entry; a sales call counts once a deal and month, in the month it was due. A month without deals in a step has no row.',
+  column_descriptions (
+    month = 'First day of the month, UTC',
+    kpi_name = 'Name of the funnel step',
+    funnel_step = 'Position of the step in the funnel',
+    deals_count = 'Number of distinct deals that reached the step in the month'
+  )
+);
+
+WITH funnel_events AS (
+  SELECT
+    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE AS month,
+    funnel_step,
+    deal_id
+  FROM pipedrive_analytics.fct_deal_stage_history
+  WHERE
+    NOT funnel_step IS NULL
+  UNION ALL
+  SELECT
+    DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
+    funnel_step,
+    deal_id
+  FROM pipedrive_analytics.fct_activities
+  WHERE
+    NOT due_timestamp IS NULL
+)
+SELECT
+  events.month::DATE AS month,
+  steps.kpi_name::TEXT AS kpi_name,
+  events.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  COUNT(DISTINCT events.deal_id)::BIGINT AS deals_count
+FROM funnel_events AS events
+JOIN pipedrive_analytics.dim_funnel_steps AS steps
+  ON events.funnel_step = steps.funnel_step
+GROUP BY
+  events.month,
+  steps.kpi_name,
+  events.funnel_step;
+
+@postgres_index(month);
+
+@postgres_analyze()

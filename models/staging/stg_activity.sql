@@ -1,0 +1,30 @@
+MODEL (
+  name pipedrive_staging.stg_activity,
+  kind VIEW,
+  tags (
+    staging
+  ),
+  grain (activity_id, deal_id),
+  audits (
+    not_null(columns := (activity_id, deal_id)),
+    unique_combination_of_columns(columns := (activity_id, deal_id))
+  ),
+  description 'One row per activity and deal: a call, a meeting, a follow-up, done or planned. Join stg_activity_types on activity_type_key and stg_users on user_id.',
+  column_descriptions (
+    activity_id = 'Identifier of the activity; repeats across deals',
+    deal_id = 'Deal the activity belongs to; may be unknown to the log',
+    activity_type_key = 'Key of the activity type',
+    user_id = 'User who owns the activity',
+    is_completed = 'TRUE when the activity is done',
+    due_timestamp = 'When the activity is or was due, UTC'
+  )
+);
+
+SELECT
+  activity_id::BIGINT AS activity_id,
+  deal_id::BIGINT AS deal_id,
+  type::TEXT AS activity_type_key,
+  assigned_to_user::BIGINT AS user_id,
+  done::BOOLEAN AS is_completed,
+  due_to::TIMESTAMP AS due_timestamp
+FROM @{raw_schema}.activity
