@@ -1,0 +1,24 @@
+"""The commands beside SQLMesh's own: `python -m pipedrive_funnel --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pipedrive_funnel import export_files, show
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipedrive_funnel", description="Commands of the Pipedrive sales funnel."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (export_files, show):
+        module.add_command(commands)
+    options = parser.parse_args(arguments)
+    return options.run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
