@@ -1,16 +1,18 @@
 """The synthetic export in seeds/: its report, its oddities, its formats and its generator."""
 
 import io
+import subprocess
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from figures import FUNNEL
+from warehouse import PROJECT, sample_files
 
 from pipedrive_funnel import sample
 
-SEEDS = Path(__file__).resolve().parents[1] / "seeds"
 HEADERS = {
     "activity": "activity_id,type,assigned_to_user,deal_id,done,due_to",
     "activity_types": "id,name,active,type",
@@ -20,29 +22,11 @@ HEADERS = {
     "users": "id,name,email,modified",
 }
 
-# Deals a month and step, written down here a second time: the generator must not be its own judge.
-REPORT = """
-month     1   2  2.1   3  3.1   4   5  6  7  8  9
-2024-01  30   6   77   0   67   1   0  0  0  0  0
-2024-02 194  74   64  27   59  17  10  8  1  0  2
-2024-03 199 157   54 142   75  75  51 28 21 12  7
-2024-04 230 153   71 131   58 100  85 72 43 33 23
-2024-05 248 178   61 149   65 122  97 84 49 59 25
-2024-06 244 178   64 168   66 138 114 89 70 65 42
-2024-07 266 189   88 168   65 127  96 95 91 55 48
-2024-08 239 190   57 174   72 155 104 99 74 74 37
-2024-09 208 174   32 128   33 131 130 78 70 51 43
-2024-10 119 129    0 137    0 118 110 84 79 52 36
-2024-11  18  48    0  67    0  72  64 60 50 46 31
-2024-12   0   3    0  13    0  28  28 34 29 20 19
-2025-01   0   0    0   1    0   2   5 10  9 10 10
-2025-02   0   0    0   0    0   0   0  0  2  2  1
-"""
-
 
 def expected_report() -> pd.DataFrame:
-    """Parse ``REPORT``."""
-    return pd.read_csv(io.StringIO(REPORT), sep=r"\s+", index_col="month")
+    """Return the known funnel as a table, a line a month and a column a step."""
+    table = pd.read_csv(io.StringIO(FUNNEL), sep=" ", index_col="month", na_values=".")
+    return table.fillna(0).astype(int)
 
 
 def read(directory: Path) -> dict[str, pd.DataFrame]:
@@ -77,8 +61,8 @@ def report(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
-    """Read the committed files."""
-    return read(SEEDS)
+    """Read the sample."""
+    return read(sample_files())
 
 
 @pytest.fixture(scope="module")
@@ -122,16 +106,20 @@ def scaled(tmp_path_factory) -> Path:
 
 
 def test_committed_files_are_what_the_generator_writes(tmp_path):
+    committed = [f"seeds/{name}.csv" for name in HEADERS]
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *committed], cwd=PROJECT)
+    if changed.returncode == 1:
+        pytest.skip("seeds/ holds another export than the committed sample")
     sample.main(["--out", str(tmp_path)])
     assert sorted(file.stem for file in tmp_path.iterdir()) == sorted(HEADERS)
     for name in HEADERS:
         written = (tmp_path / f"{name}.csv").read_bytes()
-        assert written == (SEEDS / f"{name}.csv").read_bytes(), name
+        assert written == (PROJECT / "seeds" / f"{name}.csv").read_bytes(), name
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_header_and_line_ends(name):
-    content = (SEEDS / f"{name}.csv").read_bytes()
+    content = (sample_files() / f"{name}.csv").read_bytes()
     assert content.startswith(HEADERS[name].encode() + b"\n")
     assert content.endswith(b"\n")
     assert b"\r" not in content
@@ -357,7 +345,7 @@ def test_scale_3_is_three_times_the_sample(scaled, tables):
 
 def test_scaled_files_begin_with_the_sample(scaled):
     for name in HEADERS:
-        small = (SEEDS / f"{name}.csv").read_bytes()
+        small = (sample_files() / f"{name}.csv").read_bytes()
         large = (scaled / f"{name}.csv").read_bytes()
         assert large.startswith(small)
         assert (large == small) == (name not in ("activity", "deal_changes")), name
@@ -369,7 +357,7 @@ def test_every_seed_gives_the_report(tmp_path, seed):
     pd.testing.assert_frame_equal(report(read(tmp_path)), expected_report(), check_names=False)
     for name in ("activity", "deal_changes", "users"):
         written = (tmp_path / f"{name}.csv").read_bytes()
-        assert written != (SEEDS / f"{name}.csv").read_bytes()
+        assert written != (sample_files() / f"{name}.csv").read_bytes()
 
 
 def test_memory_does_not_grow_with_the_scale(tmp_path):

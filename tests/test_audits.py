@@ -1,0 +1,428 @@
+"""Every audit of every model passes on the sample, catches its bad row, and blocks or warns.
+
+A case spoils the physical tables inside a transaction, counts what the model's audits return, and
+rolls back. The audits are the ones attached to the models, with the arguments they have there.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+import pytest
+from sqlglot import exp
+from warehouse import REPORT, Warehouse
+
+SEED, STAGING = "pipedrive_seed.", "pipedrive_staging."
+HISTORY = "pipedrive_intermediate.int_deal_stage_history"
+COMPLETED = "pipedrive_intermediate.int_completed_activities"
+FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
+CALLS = "pipedrive_analytics.fct_activities"
+STEPS = "pipedrive_analytics.dim_funnel_steps"
+
+WARNING_ONLY = {
+    "calls_without_due_time",
+    "data_freshness",
+    "entries_outside_the_funnel",
+    "funnel_completeness",
+    "funnel_progression_logic",
+    "stage_activity_consistency",
+    "unknown_activity_types",
+    "unknown_deals",
+    "unknown_stages",
+    "unknown_users",
+}
+SAMPLE_WARNINGS = {
+    (COMPLETED, "unknown_deals"): 40,
+    (REPORT, "funnel_completeness"): 5,
+    (REPORT, "funnel_progression_logic"): 5,
+    (REPORT, "stage_activity_consistency"): 2,
+}
+
+# The raw table and column behind each audited column of a staging view.
+RAW_COLUMNS = {
+    "stg_activity": ("activity", {"activity_id": "activity_id", "deal_id": "deal_id"}),
+    "stg_activity_types": (
+        "activity_types",
+        {"activity_type_id": "id", "activity_type_key": "type"},
+    ),
+    "stg_deal_changes": (
+        "deal_changes",
+        {
+            "deal_id": "deal_id",
+            "field_key": "changed_field_key",
+            "change_timestamp": "change_time",
+            "loaded_at": "change_time",
+        },
+    ),
+    "stg_stages": ("stages", {"stage_id": "stage_id"}),
+    "stg_users": ("users", {"user_id": "id"}),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A statement that spoils what a model holds or reads: its audit returns `rows` more.
+
+    The statement names the physical table of a model as {model}, without its schema.
+    """
+
+    model: str
+    audit: str
+    statement: str
+    rows: int = 1
+
+
+def table_of(model: str) -> tuple[str, dict[str, str]]:
+    """Return the table to spoil for a model, and the names of its columns there."""
+    schema, name = model.split(".")
+    if f"{schema}." != STAGING:
+        return model, {}
+    table, columns = RAW_COLUMNS[name]
+    return SEED + table, columns
+
+
+CASES = [
+    # the report: the examples people know
+    Case(
+        REPORT,
+        "accepted_values",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2024-02-01', 'Step 99', 99, 1)",
+    ),
+    Case(
+        REPORT,
+        "deals_count_non_negative",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = -5 "
+        "WHERE month = '2024-02-01' AND funnel_step = 9",
+    ),
+    Case(
+        REPORT,
+        "monthly_grain_unique",
+        "INSERT INTO {rep_sales_funnel_monthly} SELECT * FROM {rep_sales_funnel_monthly} "
+        "WHERE month = '2024-02-01' AND funnel_step = 1",
+    ),
+    Case(
+        REPORT,
+        "kpi_names_valid",
+        "UPDATE {rep_sales_funnel_monthly} SET kpi_name = 'Step 1: Lead Generatoin' "
+        "WHERE month = '2024-02-01' AND funnel_step = 1",
+    ),
+    Case(
+        REPORT,
+        "stage_steps_conserved",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = deals_count + 1 "
+        "WHERE month = '2024-02-01' AND funnel_step = 5",
+    ),
+    Case(
+        REPORT,
+        "stage_steps_conserved",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE funnel_step = 5",
+    ),
+    Case(
+        REPORT,
+        "data_freshness",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE month > '2024-01-01'",
+    ),
+    Case(
+        REPORT,
+        "funnel_completeness",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE month = '2024-02-01' AND funnel_step = 2",
+    ),
+    Case(
+        REPORT,
+        "funnel_completeness",
+        "INSERT INTO {rep_sales_funnel_monthly} "
+        "VALUES ('2030-01-01', 'Step 9: Renewal/Expansion', 9, 1)",
+        rows=2,
+    ),
+    Case(
+        REPORT,
+        "stage_activity_consistency",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = 179 "
+        "WHERE month = '2024-05-01' AND funnel_step = 2.1",
+    ),
+    Case(
+        REPORT,
+        "stage_activity_consistency",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = 178 "
+        "WHERE month = '2024-05-01' AND funnel_step = 2.1",
+        rows=0,
+    ),
+    Case(
+        REPORT,
+        "funnel_progression_logic",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES "
+        "('2030-01-01', 'Step 1: Lead Generation', 1, 100), "
+        "('2030-01-01', 'Step 2: Qualified Lead', 2, 150)",
+    ),
+    Case(
+        REPORT,
+        "funnel_progression_logic",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES "
+        "('2030-01-01', 'Step 1: Lead Generation', 1, 150), "
+        "('2030-01-01', 'Step 2: Qualified Lead', 2, 150)",
+        rows=0,
+    ),
+    # the facts
+    Case(
+        FIRST_ENTRIES,
+        "first_entries_conserved",
+        "DELETE FROM {fct_deal_stage_history} WHERE stage_id = 9",
+        rows=324,
+    ),
+    Case(
+        FIRST_ENTRIES,
+        "first_entries_conserved",
+        "UPDATE {fct_deal_stage_history} SET deal_id = -deal_id WHERE stage_id = 9",
+        rows=648,
+    ),
+    Case(
+        FIRST_ENTRIES,
+        "entries_outside_the_funnel",
+        "UPDATE {fct_deal_stage_history} SET funnel_step = NULL WHERE stage_id = 9",
+        rows=324,
+    ),
+    Case(
+        CALLS,
+        "calls_without_due_time",
+        "UPDATE {fct_activities} SET due_timestamp = NULL WHERE due_timestamp < '2024-02-01'",
+        rows=144,
+    ),
+    # the history
+    Case(
+        HISTORY,
+        "one_creation_per_deal",
+        "UPDATE {int_deal_stage_history} SET deal_created_at = '2020-01-01' "
+        "WHERE stage_id = 9 AND stage_entry_num = 1",
+        rows=324,
+    ),
+    Case(
+        HISTORY,
+        "stage_changes_conserved",
+        "DELETE FROM {int_deal_stage_history} "
+        "WHERE stage_id = 9 AND stage_entry_timestamp < '2024-03-01'",
+    ),
+    Case(
+        HISTORY,
+        "stage_changes_conserved",
+        "UPDATE {int_deal_stage_history} SET stage_id = 10 WHERE stage_id = 9",
+        rows=2,
+    ),
+    Case(
+        HISTORY,
+        "unknown_stages",
+        "DELETE FROM {stages} WHERE stage_id = 9",
+        rows=324,
+    ),
+    # references
+    Case(
+        "pipedrive_analytics.dim_users",
+        "unknown_users",
+        "INSERT INTO {activity} VALUES (1, 'meeting', 999999, 1, TRUE, '2024-01-01')",
+    ),
+    Case(
+        "pipedrive_analytics.dim_users",
+        "unknown_users",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'user_id', '999999')",
+    ),
+    Case(
+        COMPLETED,
+        "unknown_deals",
+        "INSERT INTO {activity} VALUES (1, 'meeting', 1, -1, FALSE, '2024-01-01')",
+    ),
+    Case(
+        COMPLETED,
+        "unknown_activity_types",
+        "INSERT INTO {activity} VALUES (1, 'fax', 1, 1, FALSE, '2024-01-01')",
+    ),
+    # the log
+    Case(
+        STAGING + "stg_deal_changes",
+        "changes_hold_ids",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'stage_id', 'first')",
+    ),
+    Case(
+        STAGING + "stg_deal_changes",
+        "changes_hold_ids",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'stage_id', NULL)",
+    ),
+    Case(
+        STAGING + "stg_deal_changes",
+        "changes_hold_ids",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'user_id', '1.5')",
+    ),
+    Case(
+        STAGING + "stg_deal_changes",
+        "changes_hold_ids",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'lost_reason', 'too dear')",
+        rows=0,
+    ),
+    Case(
+        STAGING + "stg_deal_changes",
+        "unique_values",
+        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'a|b', 'c'), "
+        "(1, '2024-01-01', 'a', 'b|c')",
+    ),
+    # the mapping
+    Case(
+        STEPS,
+        "unique_values",
+        "INSERT INTO {dim_funnel_steps} VALUES (9, 'Another name', 'stage', '99')",
+    ),
+    Case(
+        STEPS,
+        "unique_values",
+        "INSERT INTO {dim_funnel_steps} VALUES (12, 'Step 9: Renewal/Expansion', 'stage', '99')",
+    ),
+    Case(
+        STEPS,
+        "unique_combination_of_columns",
+        "INSERT INTO {dim_funnel_steps} VALUES (12, 'Step 12', 'stage', '9')",
+    ),
+    Case(
+        STEPS,
+        "accepted_values",
+        "INSERT INTO {dim_funnel_steps} VALUES (12, 'Step 12', 'phase', '12')",
+    ),
+]
+
+
+def failures(warehouse: Warehouse, model: str) -> dict[str, int]:
+    """Return the rows that each audit of a model returns; audits of one name are added up."""
+    counts: dict[str, int] = {}
+    for result in warehouse.context.snapshot_evaluator.audit(
+        warehouse.snapshot(model),
+        snapshots={snapshot.name: snapshot for snapshot in warehouse.context.snapshots.values()},
+        start="2000-01-01",
+        end="2026-11-01",
+        execution_time="2026-11-02",
+    ):
+        counts[result.audit.name] = counts.get(result.audit.name, 0) + (result.count or 0)
+    return counts
+
+
+def failures_when_spoilt(warehouse: Warehouse, model: str, statement: str) -> dict[str, int]:
+    """Return what the audits of a model return after a statement, and undo it."""
+    tables = {
+        snapshot.model.view_name: snapshot.table_name()
+        for snapshot in warehouse.context.snapshots.values()
+        if not snapshot.is_external
+    }
+    with warehouse.undone():
+        warehouse.context.engine_adapter.execute(statement.format_map(tables))
+        return failures(warehouse, model)
+
+
+def audited(warehouse: Warehouse) -> list[tuple[str, str, dict[str, t.Any]]]:
+    """Return (model, audit, arguments) of every audit in the project."""
+    return [
+        (model.name, name, arguments)
+        for model in warehouse.context.models.values()
+        for name, arguments in model.audits
+    ]
+
+
+def column_list(arguments: dict[str, exp.Expression]) -> list[exp.Expression]:
+    """Return the columns of an audit's argument, which may be one column or a list."""
+    columns = arguments.get("columns")
+    return columns.expressions or [columns.unnest()] if columns else []
+
+
+@pytest.fixture(scope="module")
+def passing(samples: t.Callable[[str], Warehouse]) -> t.Callable[[str, str], dict[str, int]]:
+    """Return a function that gives what the audits of a model return on the sample as it is."""
+    known: dict[tuple[str, str], dict[str, int]] = {}
+
+    def passing(gateway: str, model: str) -> dict[str, int]:
+        if (gateway, model) not in known:
+            known[gateway, model] = failures(samples(gateway), model)
+        return known[gateway, model]
+
+    return passing
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.audit}")
+def test_audit_catches_its_bad_row(sample: Warehouse, passing: t.Any, case: Case) -> None:
+    spoilt = failures_when_spoilt(sample, case.model, case.statement)
+    before = passing(sample.gateway, case.model)
+    assert spoilt[case.audit] - before[case.audit] == case.rows
+
+
+def test_every_key_is_guarded_against_null_and_repetition(
+    sample: Warehouse, passing: t.Any
+) -> None:
+    """Spoil each column of each not_null audit, and repeat a row of each unique grain."""
+    tried = 0
+    for model, audit, arguments in audited(sample):
+        table, raw_names = table_of(model)
+        before = passing(sample.gateway, model)
+        columns = [column.name for column in column_list(arguments)]
+        if audit == "not_null":
+            for column in columns:
+                spoilt = failures_when_spoilt(
+                    sample,
+                    model,
+                    one_more_row(sample, table, {raw_names.get(column, column): "NULL"}),
+                )
+                assert spoilt[audit] > before[audit], f"{model}.{column} may be NULL"
+                tried += 1
+        elif audit.startswith("unique") and model not in (STEPS, STAGING + "stg_deal_changes"):
+            spoilt = failures_when_spoilt(sample, model, one_more_row(sample, table, {}))
+            assert spoilt[audit] > before[audit], f"{model} may repeat {columns}"
+            tried += 1
+    assert tried > 50
+
+
+def one_more_row(warehouse: Warehouse, table: str, changed: dict[str, str]) -> str:
+    """Return the statement that repeats one row of a table, with some columns changed."""
+    names = list(warehouse.model(table).columns_to_types_or_raise)
+    values = ", ".join(changed.get(name, name) for name in names)
+    table = table.split(".")[1]
+    return f"INSERT INTO {{{table}}} SELECT {values} FROM {{{table}}} LIMIT 1"
+
+
+def test_the_sample_passes_every_other_audit(sample: Warehouse, passing: t.Any) -> None:
+    found = {
+        (model, audit): count
+        for model in {model for model, _, _ in audited(sample)}
+        for audit, count in passing(sample.gateway, model).items()
+        if count
+    }
+    assert found == SAMPLE_WARNINGS
+
+
+def test_every_audit_has_a_case(samples: t.Callable[[str], Warehouse]) -> None:
+    automatic = {"not_null", "unique_values", "unique_combination_of_columns"}
+    needed = {
+        (model, audit) for model, audit, _ in audited(samples("duckdb")) if audit not in automatic
+    }
+    assert needed == {(case.model, case.audit) for case in CASES if case.audit not in automatic}
+
+
+def test_audits_block_where_a_number_would_be_wrong_and_warn_elsewhere(
+    samples: t.Callable[[str], Warehouse],
+) -> None:
+    context = samples("duckdb").context
+    warning = {
+        audit.name
+        for model in context.models.values()
+        for audit, arguments in model.audits_with_args
+        if not audit.blocking
+    }
+    assert warning == WARNING_ONLY
+
+
+@pytest.mark.parametrize(("execution_time", "stale"), [("2027-02-28", 0), ("2027-03-01", 1)])
+def test_freshness_allows_24_months(sample: Warehouse, execution_time: str, stale: int) -> None:
+    """The latest month is 2025-02: fresh during the 24 months that follow it."""
+    results = sample.context.snapshot_evaluator.audit(
+        sample.snapshot(REPORT),
+        snapshots={snapshot.name: snapshot for snapshot in sample.context.snapshots.values()},
+        execution_time=execution_time,
+    )
+    assert {r.audit.name: r.count for r in results}["data_freshness"] == stale
+
+
+def test_an_empty_report_is_fresh(sample: Warehouse) -> None:
+    found = failures_when_spoilt(sample, REPORT, "DELETE FROM {rep_sales_funnel_monthly}")
+    assert found["data_freshness"] == 0

@@ -1,0 +1,88 @@
+"""The numbers of the report and of the tables below it, on the sample and on the real export."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from figures import FUNNEL_CELLS
+from warehouse import MODELS, REPORT, Outcome, Warehouse
+
+KPI_NAMES = {
+    "1": "Step 1: Lead Generation",
+    "2": "Step 2: Qualified Lead",
+    "2.1": "Step 2.1: Sales Call 1",
+    "3": "Step 3: Needs Assessment",
+    "3.1": "Step 3.1: Sales Call 2",
+    "4": "Step 4: Proposal/Quote Preparation",
+    "5": "Step 5: Negotiation",
+    "6": "Step 6: Closing",
+    "7": "Step 7: Implementation/Onboarding",
+    "8": "Step 8: Follow-up/Customer Success",
+    "9": "Step 9: Renewal/Expansion",
+}
+WARNINGS = {
+    (REPORT, "funnel_completeness"): 5,
+    (REPORT, "funnel_progression_logic"): 5,
+    (REPORT, "stage_activity_consistency"): 2,
+}
+UNKNOWN_DEALS = ("pipedrive_intermediate.int_completed_activities", "unknown_deals")
+ROWS = dict(
+    zip(MODELS, (4579, 4, 15406, 9, 1787, 2290, 8906, 9, 1787, 1128, 8891, 128), strict=True)
+)
+
+
+def assert_report_is_the_funnel(warehouse: Warehouse, environment: str) -> None:
+    report = warehouse.table(REPORT, environment)
+    report["step"] = report["funnel_step"].str.removesuffix(".0")
+    cells = {(row.month, row.step): row.deals_count for row in report.itertuples()}
+    assert cells == FUNNEL_CELLS
+    assert len(report) == 128
+    assert dict(zip(report["step"], report["kpi_name"], strict=True)) == KPI_NAMES
+
+
+def rows(warehouse: Warehouse, model: str) -> int:
+    return int(warehouse.fetch(f"SELECT COUNT(*) AS n FROM {warehouse.view(model)}")["n"][0])
+
+
+@pytest.fixture(scope="session")
+def real(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> tuple[Warehouse, Outcome]:
+    """Plan the real export in dev and prod, and keep what planning dev printed."""
+    export = os.environ.get("PIPEDRIVE_EXPORT_DIR")
+    if not export:
+        if os.environ.get("CI"):
+            pytest.fail("PIPEDRIVE_EXPORT_DIR is not set: CI must test the real export")
+        pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
+    warehouse = new_warehouse(gateway, Path(export))
+    outcome = warehouse.plan("dev", execution_time="2026-11-23")
+    assert outcome.error is None, outcome.output
+    assert warehouse.plan("prod", execution_time="2026-11-23").error is None
+    return warehouse, outcome
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_real_export_gives_the_known_funnel(
+    real: tuple[Warehouse, Outcome], environment: str
+) -> None:
+    assert_report_is_the_funnel(real[0], environment)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_real_export_gives_the_known_rows(real: tuple[Warehouse, Outcome], model: str) -> None:
+    assert rows(real[0], model) == ROWS[model]
+
+
+def test_real_export_gives_the_known_warnings(real: tuple[Warehouse, Outcome]) -> None:
+    assert real[1].warnings == WARNINGS | {UNKNOWN_DEALS: 4571}
+
+
+def test_sample_gives_the_known_funnel(sample: Warehouse) -> None:
+    assert_report_is_the_funnel(sample, "dev")
+
+
+def test_sample_counts(sample: Warehouse) -> None:
+    assert rows(sample, "pipedrive_analytics.dim_users") == 1787
+    assert rows(sample, "pipedrive_analytics.fct_activities") == 1128
+    assert rows(sample, "pipedrive_analytics.fct_deal_stage_history") == 8891
