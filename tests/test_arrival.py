@@ -55,8 +55,8 @@ days = itertools.count(1)
 
 
 def next_day() -> datetime:
-    """Return noon of a day on which nothing has run yet."""
-    return datetime(2024, 3, 1, 12) + timedelta(days=next(days))
+    """Return noon of a day on which nothing has run yet, beyond the lookback of the last one."""
+    return datetime(2024, 3, 1, 12) + timedelta(days=3 * next(days))
 
 
 def log_of(rows: t.Iterable[tuple]) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def test_refresh_shows_what_has_landed_twice_on_one_day(landed: Warehouse) -> No
         land(landed, "deal_changes", entry(deal, 1, loaded_at=now - timedelta(minutes=1)))
         refresh(landed, now)
         assert str(deal) in deals_in(landed)
-    tomorrow = (next_day() + timedelta(days=1)).replace(hour=0, minute=5)
+    tomorrow = (noon + timedelta(days=1)).replace(hour=0, minute=5)
     assert landed.run("prod", execution_time=tomorrow).error is None
     assert deals_in(landed) == {"1", "2"}
 
@@ -152,7 +152,6 @@ def test_rows_committed_after_the_run_of_their_day_are_not_lost(landed: Warehous
     midnight = next_day().replace(hour=0)
     assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
     land(landed, "deal_changes", entry(1, 1, loaded_at=midnight - timedelta(minutes=1)))
-    next_day()
     outcome = landed.run("prod", execution_time=midnight + timedelta(days=1, minutes=5))
     assert outcome.error is None, outcome.output
     assert deals_in(landed) == {"1"}
@@ -165,10 +164,26 @@ def test_a_stage_that_arrives_after_its_deals_labels_them(landed: Warehouse) -> 
     assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
     refresh(landed, now)
     assert list(landed.table(FIRST_ENTRIES, "prod")["stage_name"]) == [None]
-    next_day(), next_day()
-    now = next_day()  # beyond the lookback: the deal itself is not touched again
+    now = next_day()
     late = pd.DataFrame({"stage_id": [7], "stage_name": ["Late"], "loaded_at": [now]})
     land(landed, "stages", late)
     refresh(landed, now + timedelta(minutes=1))
     for model in INCREMENTAL:
         assert list(landed.table(model, "prod")["stage_name"]) == ["Late"]
+
+
+def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
+    landed: Warehouse,
+) -> None:
+    """Stages arrive after midnight, deals before it, and the run takes the day that has ended."""
+    empty_raw_table(landed, "deal_changes")
+    midnight = next_day().replace(hour=0)
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    for deal in (1, 2):
+        land(landed, "deal_changes", entry(deal, 1, loaded_at=midnight + timedelta(hours=12)))
+        midnight += timedelta(days=1)
+        after_midnight = midnight + timedelta(minutes=3)
+        landed.execute(f"UPDATE pipedrive_raw.stages SET loaded_at = '{after_midnight}'")
+        outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
+        assert outcome.error is None, outcome.output
+        assert str(deal) in deals_in(landed)

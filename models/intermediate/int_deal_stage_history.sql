@@ -94,7 +94,13 @@ SELECT
   ordered_entries.stage_exit_timestamp::TIMESTAMP AS stage_exit_timestamp,
   ordered_entries.previous_stage_id::BIGINT AS previous_stage_id,
   deals.deal_created_at::TIMESTAMP AS deal_created_at,
-  GREATEST(deals.loaded_at, COALESCE(stages.loaded_at, deals.loaded_at))::TIMESTAMP AS loaded_at
+  (
+    CASE
+      WHEN stages.loaded_at BETWEEN deals.loaded_at AND @end_ts::TIMESTAMP
+      THEN stages.loaded_at
+      ELSE deals.loaded_at
+    END /* A stage that arrives after the interval counts in its own: this row must be found in this one */
+  )::TIMESTAMP AS loaded_at
 FROM ordered_entries
 JOIN deals
   ON ordered_entries.deal_id = deals.deal_id

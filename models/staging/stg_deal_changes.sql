@@ -15,7 +15,7 @@ MODEL (
     change_id = 'MD5 of deal, field, value and time: the same for the same change, wherever it is loaded',
     deal_id = 'Deal that changed',
     field_key = 'What changed: add_time (creation), stage_id, user_id, lost_reason',
-    new_value = 'The value after the change, as text',
+    new_value = 'The value after the change, as text; NULL when there is none',
     change_timestamp = 'When the deal changed, UTC',
     loaded_at = 'When the change first arrived, UTC; in the sample, when it happened'
   )
@@ -25,7 +25,7 @@ WITH renamed AS (
   SELECT
     deal_id::BIGINT AS deal_id,
     changed_field_key::TEXT AS field_key,
-    new_value::TEXT AS new_value,
+    NULLIF(new_value::TEXT, '') AS new_value,
     change_time::TIMESTAMP AS change_timestamp,
     @IF(@raw_schema = 'pipedrive_seed', change_time, loaded_at)::TIMESTAMP AS loaded_at
   FROM @{raw_schema}.deal_changes
