@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import typing as t
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+
+if t.TYPE_CHECKING:
+    from sqlmesh.core.engine_adapter import EngineAdapter
+
+Steps = Sequence[tuple[Decimal, str]]  # funnel step and name
+Report = Sequence[tuple[date, Decimal, int]]  # first day of the month, funnel step, deals
 
 PROJECT = Path(__file__).resolve().parents[1]
 MONTHS_AT_MOST = 12
@@ -27,28 +34,52 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the funnel. Return 1 when the environment has none to show."""
-    from sqlmesh import Context  # takes seconds to import: not for --help
+    """Print the funnel. Return 1, and say why, when there is none to show."""
+    import duckdb  # these take seconds to import: not for --help
+    import psycopg2
+    from sqlmesh import Context
 
     context = Context(paths=PROJECT, gateway=options.gateway, load=False)
     schema = analytics_schema(options.environment)
-    if not context.engine_adapter.table_exists(f"{schema}.rep_sales_funnel_monthly"):
+    try:
+        funnel = read_funnel(context.engine_adapter, schema)
+    except (duckdb.Error, psycopg2.Error) as error:
+        print(f"The funnel cannot be read: {error}", file=sys.stderr)
+        return 1
+    if funnel is None:
         print(
             f"There is no funnel in the environment {options.environment}: "
             f"run `sqlmesh plan {options.environment}` first.",
             file=sys.stderr,
         )
         return 1
-    steps = context.engine_adapter.fetchall(
-        f"SELECT funnel_step, kpi_name FROM {schema}.dim_funnel_steps ORDER BY funnel_step"
-    )
-    report = context.engine_adapter.fetchall(
-        f"SELECT month, funnel_step, deals_count FROM {schema}.rep_sales_funnel_monthly"
-    )
     print(f"\nDeals a month and funnel step in {options.environment}:\n")
-    print(funnel_table(steps, report, datetime.now(UTC).date(), options.months))
+    print(funnel_table(*funnel, datetime.now(UTC).date(), options.months))
     print(_next_steps(options.environment, schema))
     return 0
+
+
+def read_funnel(adapter: EngineAdapter, schema: str) -> tuple[Steps, Report] | None:
+    """Read the steps and the report of a schema; None when the schema has no report.
+
+    Raises:
+        duckdb.Error, psycopg2.Error: the database cannot be read, for instance because another
+            process holds the DuckDB file or the server is down.
+
+    """
+    has_report = adapter.fetchone(
+        "SELECT COUNT(*) FROM information_schema.tables "
+        f"WHERE table_schema = '{schema}' AND table_name = 'rep_sales_funnel_monthly'"
+    )
+    if has_report == (0,):
+        return None
+    steps = adapter.fetchall(
+        f"SELECT funnel_step, kpi_name FROM {schema}.dim_funnel_steps ORDER BY funnel_step"
+    )
+    report = adapter.fetchall(
+        f"SELECT month, funnel_step, deals_count FROM {schema}.rep_sales_funnel_monthly"
+    )
+    return steps, report
 
 
 def analytics_schema(environment: str) -> str:
@@ -57,17 +88,12 @@ def analytics_schema(environment: str) -> str:
     return f"pipedrive_analytics{suffix}"
 
 
-def funnel_table(
-    steps: Sequence[tuple[Decimal, str]],
-    report: Sequence[tuple[date, Decimal, int]],
-    today: date,
-    months: int | None = None,
-) -> str:
+def funnel_table(steps: Steps, report: Report, today: date, months: int | None = None) -> str:
     """Lay out the last full months of a report, one line a step.
 
     Args:
-        steps: (funnel step, name) of each line, in their order.
-        report: (first day of the month, funnel step, deals).
+        steps: the lines, in their order.
+        report: what fills them.
         today: the month of this day (UTC) has not ended and is left out.
         months: how many to show; as many as fit the terminal when None, 12 at most.
 

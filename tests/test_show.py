@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date
 from decimal import Decimal
 
@@ -60,6 +62,31 @@ def test_an_environment_without_a_funnel_is_said(
     )
     assert main(["show", "dev", "--gateway", "duckdb"]) == 1
     assert "run `sqlmesh plan dev` first" in capsys.readouterr().err
+
+
+def test_a_locked_database_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another process, such as the UI, holds the DuckDB file."""
+    path = tmp_path / "locked.duckdb"
+    hold = f"import duckdb; c = duckdb.connect({str(path)!r}); print(1, flush=True); input()"
+    monkeypatch.setenv("SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE", str(path))
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        assert main(["show", "dev", "--gateway", "duckdb"]) == 1
+        holder.stdin.close()
+    assert "Could not set lock on file" in capsys.readouterr().err
+
+
+def test_a_missing_server_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+    assert main(["show", "dev", "--gateway", "postgres"]) == 1
+    assert "Connection refused" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("months", ["0", "-1", "many"])
