@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console as RichConsole
 from sqlmesh import Context
-from sqlmesh.core.console import TerminalConsole, set_console
+from sqlmesh.core.console import TerminalConsole, get_console, set_console
 from sqlmesh.core.model import Model
 from sqlmesh.core.snapshot import Snapshot
 
@@ -101,6 +101,7 @@ class Warehouse:
     path: Path
     gateway: str
     settings: dict[str, str] = field(default_factory=dict)
+    lint: bool = False  # the linter wants unit tests for every model, which most copies leave out
 
     @contextmanager
     def _environment(self, **variables: str) -> t.Iterator[None]:
@@ -116,7 +117,7 @@ class Warehouse:
     @cached_property
     def context(self) -> Context:
         """The SQLMesh context of the project as its files are at the first use."""
-        with self._environment(SQLMESH__LINTER__ENABLED="false"):
+        with self._environment(SQLMESH__LINTER__ENABLED=str(self.lint).lower()):
             return Context(paths=str(self.path), gateway=self.gateway)
 
     def close(self) -> None:
@@ -140,19 +141,17 @@ class Warehouse:
         return self._watch(run)
 
     def _watch(self, action: t.Callable[[], t.Any]) -> Outcome:
-        """Do `action` and collect what it prints."""
+        """Do `action`, the loading of the project included, and collect what it prints."""
         text = io.StringIO()
-        usual, self.context.console = (
-            self.context.console,
-            TerminalConsole(console=RichConsole(file=text, width=10_000)),
-        )
-        set_console(self.context.console)
+        usual = get_console()
+        console = TerminalConsole(console=RichConsole(file=text, width=10_000))
+        set_console(console)
         try:
+            self.context.console = console
             action()
         except Exception as error:  # the test asserts on it
             return Outcome(text.getvalue(), error)
         finally:
-            self.context.console = usual
             set_console(usual)
         return Outcome(text.getvalue())
 
