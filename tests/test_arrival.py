@@ -164,6 +164,7 @@ def test_a_stage_that_arrives_after_its_deals_labels_them(landed: Warehouse) -> 
     assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
     refresh(landed, now)
     assert list(landed.table(FIRST_ENTRIES, "prod")["stage_name"]) == [None]
+    refresh(landed, next_day())  # after this run no interval holds the deal's own arrival
     now = next_day()
     late = pd.DataFrame({"stage_id": [7], "stage_name": ["Late"], "loaded_at": [now]})
     land(landed, "stages", late)
