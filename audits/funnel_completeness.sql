@@ -2,11 +2,11 @@ AUDIT (
   name funnel_completeness,
   blocking FALSE,
   defaults (
-    last_step = 2
+    first_stages = 2
   )
 );
 
-/* A returned row is a month of the report that lacks one of its first stages, Step 1 or Step 2. */
+/* A returned row is a month of the report and one of the funnel's first stages, Step 1 or Step 2, that it lacks. */
 SELECT
   months.month,
   steps.funnel_step AS missing_step
@@ -17,12 +17,13 @@ FROM (
 ) AS months
 CROSS JOIN (
   SELECT
-    funnel_step
+    funnel_step,
+    ROW_NUMBER() OVER (ORDER BY funnel_step) AS position
   FROM pipedrive_analytics.dim_funnel_steps
   WHERE
-    source = 'stage' AND funnel_step <= @last_step
+    source = 'stage'
 ) AS steps
 LEFT JOIN @this_model AS report
   ON months.month = report.month AND steps.funnel_step = report.funnel_step
 WHERE
-  report.month IS NULL
+  steps.position <= @first_stages AND report.month IS NULL

@@ -2,29 +2,34 @@ AUDIT (
   name stage_changes_conserved
 );
 
-/* A returned row is a stage with more or fewer entries here than changes into it in the log. */
+/* A returned row is a deal and stage with fewer entries here than changes into it in the log. */
 SELECT
-  COALESCE(entries.stage_id, changes.stage_id) AS stage_id,
-  entries.total AS entries,
-  changes.total AS changes
+  changes.deal_id,
+  changes.stage_id,
+  changes.total AS changes,
+  entries.total AS entries
 FROM (
   SELECT
-    stage_id,
-    COUNT(*) AS total
-  FROM @this_model
-  GROUP BY
-    stage_id
-) AS entries
-FULL JOIN (
-  SELECT
+    deal_id,
     new_value::BIGINT AS stage_id,
     COUNT(*) AS total
   FROM pipedrive_staging.stg_deal_changes
   WHERE
-    field_key = 'stage_id' AND loaded_at <= @end_ts::TIMESTAMP
+    field_key = 'stage_id' AND loaded_at <= @processed_until()
   GROUP BY
+    deal_id,
     new_value::BIGINT
 ) AS changes
-  ON entries.stage_id = changes.stage_id
+LEFT JOIN (
+  SELECT
+    deal_id,
+    stage_id,
+    COUNT(*) AS total
+  FROM @this_model
+  GROUP BY
+    deal_id,
+    stage_id
+) AS entries
+  ON changes.deal_id = entries.deal_id AND changes.stage_id = entries.stage_id
 WHERE
-  COALESCE(entries.total, 0) <> COALESCE(changes.total, 0)
+  changes.total > COALESCE(entries.total, 0)

@@ -7,10 +7,19 @@
 #   PIPELINE_USER=pipedrive PIPELINE_PASSWORD=... POSTGRES_DB=pipedrive POSTGRES_USER=postgres \
 #     sh docker/create_pipeline_role.sh
 set -eu
+: "${PIPELINE_PASSWORD:?}"
 
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 \
   --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" \
-  --set role="$PIPELINE_USER" --set password="$PIPELINE_PASSWORD" <<'SQL'
+  --set role="${PIPELINE_USER:?}" <<'SQL'
+\getenv password PIPELINE_PASSWORD
+
+-- A superuser of that name is somebody else's role: leave it as it is
+SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = :'role' AND rolsuper) AS is_superuser \gset
+\if :is_superuser
+  DO $$ BEGIN RAISE EXCEPTION 'PIPELINE_USER is a superuser: choose another name'; END $$;
+\endif
+
 SELECT FORMAT('CREATE ROLE %I', :'role')
 WHERE NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = :'role') \gexec
 

@@ -84,7 +84,10 @@ def read_funnel(adapter: EngineAdapter, schema: str) -> tuple[Steps, Report] | N
 
 def analytics_schema(environment: str) -> str:
     """Return the schema in which the marts of an environment are views."""
-    suffix = "" if environment == "prod" else f"__{environment}"
+    from sqlmesh.core.environment import Environment
+
+    name = Environment.sanitize_name(environment)
+    suffix = "" if name == "prod" else f"__{name}"
     return f"pipedrive_analytics{suffix}"
 
 

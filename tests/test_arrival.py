@@ -31,9 +31,9 @@ changes = st.one_of(
     st.tuples(st.just("user_id"), st.sampled_from("12")),
 )
 logs = st.lists(
-    st.tuples(st.integers(1, 12), times, changes, st.integers(0, BATCHES - 1)),
-    min_size=60,
-    max_size=200,
+    st.tuples(st.integers(1, 40), times, changes, st.integers(0, BATCHES - 1)),
+    min_size=30,
+    max_size=120,
 )
 
 
@@ -188,3 +188,47 @@ def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
         outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
         assert outcome.error is None, outcome.output
         assert str(deal) in deals_in(landed)
+
+
+def test_a_log_that_is_loaded_anew_after_midnight_is_said_and_then_shown(landed: Warehouse) -> None:
+    """A run of whole days stops before such rows; a refresh takes them."""
+    empty_raw_table(landed, "deal_changes")
+    midnight = next_day().replace(hour=0)
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    midnight += timedelta(days=1)
+    land(landed, "deal_changes", entry(1, 1, loaded_at=midnight + timedelta(minutes=3)))
+    outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
+    assert outcome.error is None
+    assert outcome.warnings[HISTORY, "changes_not_yet_processed"] == 1
+    refresh(landed, midnight + timedelta(minutes=16))
+    assert deals_in(landed) == {"1"}
+
+
+def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse) -> None:
+    """The mapping changes on a day that was refreshed: the new fact has all of the history."""
+    empty_raw_table(landed, "deal_changes")
+    now = next_day()
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
+    refresh(landed, now)
+    steps = landed.path / "seeds" / "funnel_steps.csv"
+    good = steps.read_text()
+    steps.write_text(good.replace("Lead Generation", "Inbound"))
+    landed.close()
+    outcome = landed.plan("prod", execution_time=now + timedelta(minutes=1))
+    steps.write_text(good)
+    assert outcome.error is None, outcome.output
+    assert list(landed.table(FIRST_ENTRIES, "prod")["kpi_name"]) == ["Step 1: Inbound"]
+
+
+def test_a_deal_that_vanishes_from_the_log_is_kept_and_said(landed: Warehouse) -> None:
+    empty_raw_table(landed, "deal_changes")
+    now = next_day()
+    land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    refresh(landed, now)
+    empty_raw_table(landed, "deal_changes")
+    outcome = landed.run("prod", execution_time=next_day(), ignore_cron=True)
+    assert outcome.error is None, outcome.output
+    assert outcome.warnings[HISTORY, "vanished_stage_changes"] == 1
+    assert deals_in(landed) == {"1"}

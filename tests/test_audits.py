@@ -22,15 +22,92 @@ STEPS = "pipedrive_analytics.dim_funnel_steps"
 
 WARNING_ONLY = {
     "calls_without_due_time",
+    "changes_not_yet_processed",
     "data_freshness",
     "entries_outside_the_funnel",
     "funnel_completeness",
     "funnel_progression_logic",
+    "months_in_the_future",
+    "not_null_non_blocking",
     "stage_activity_consistency",
+    "steps_without_deals",
     "unknown_activity_types",
     "unknown_deals",
     "unknown_stages",
     "unknown_users",
+    "vanished_stage_changes",
+}
+# All audits of the project, written down a second time: one that is removed must be missed.
+AUDITS = {
+    REPORT: [
+        *(
+            "not_null(month)",
+            "not_null(kpi_name)",
+            "not_null(funnel_step)",
+            "not_null(deals_count)",
+        ),
+        *("accepted_values", "deals_count_non_negative", "monthly_grain_unique", "kpi_names_valid"),
+        *("stage_steps_conserved", "data_freshness", "months_in_the_future", "steps_without_deals"),
+        *("funnel_completeness", "stage_activity_consistency", "funnel_progression_logic"),
+    ],
+    FIRST_ENTRIES: [
+        "not_null(deal_id, stage_id, stage_entry_timestamp)",
+        "unique_combination_of_columns(deal_id, stage_id)",
+        "first_entries_conserved",
+        "entries_outside_the_funnel",
+    ],
+    CALLS: [
+        "not_null(activity_id, deal_id, kpi_name, funnel_step)",
+        "unique_combination_of_columns(activity_id, deal_id)",
+        "calls_without_due_time",
+    ],
+    STEPS: [
+        "not_null(funnel_step, kpi_name, source, key)",
+        "unique_values(funnel_step, kpi_name)",
+        "unique_combination_of_columns(source, key)",
+        "accepted_values",
+    ],
+    "pipedrive_analytics.dim_stages": ["not_null(stage_id)", "unique_values(stage_id)"],
+    "pipedrive_analytics.dim_users": [
+        *("not_null(user_id, is_active)", "unique_values(user_id)", "unknown_users"),
+    ],
+    COMPLETED: [
+        "not_null(activity_id, deal_id)",
+        "unique_combination_of_columns(activity_id, deal_id)",
+        "unknown_deals",
+        "unknown_activity_types",
+    ],
+    HISTORY: [
+        "not_null(deal_id, stage_id, stage_entry_num, stage_entry_timestamp)",
+        "unique_combination_of_columns(deal_id, stage_id, stage_entry_num)",
+        "one_creation_per_deal",
+        "stage_changes_conserved",
+        "vanished_stage_changes",
+        "changes_not_yet_processed",
+        "unknown_stages",
+    ],
+    STAGING + "stg_activity": [
+        "not_null(activity_id, deal_id)",
+        "unique_combination_of_columns(activity_id, deal_id)",
+        "not_null_non_blocking(is_completed)",
+    ],
+    STAGING + "stg_activity_types": [
+        "not_null(activity_type_id, activity_type_key)",
+        "unique_values(activity_type_id, activity_type_key)",
+    ],
+    STAGING + "stg_deal_changes": [
+        "not_null(deal_id, field_key, change_timestamp, loaded_at)",
+        "unique_values(change_id)",
+        "changes_hold_ids",
+    ],
+    STAGING + "stg_stages": ["not_null(stage_id)", "unique_values(stage_id)"],
+    STAGING + "stg_users": ["not_null(user_id)", "unique_values(user_id)"],
+    SEED + "activity": ["not_null(activity_id, deal_id)"],
+    SEED + "activity_types": ["not_null(id, type)"],
+    SEED + "deal_changes": ["not_null(deal_id, change_time, changed_field_key)"],
+    SEED + "fields": ["not_null(id, field_key)"],
+    SEED + "stages": ["not_null(stage_id)"],
+    SEED + "users": ["not_null(id)"],
 }
 SAMPLE_WARNINGS = {
     (COMPLETED, "unknown_deals"): 40,
@@ -163,6 +240,22 @@ CASES = [
         "('2030-01-01', 'Step 2: Qualified Lead', 2, 150)",
         rows=0,
     ),
+    Case(
+        REPORT,
+        "months_in_the_future",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-12-01', 'Step 9', 9, 1)",
+    ),
+    Case(
+        REPORT,
+        "months_in_the_future",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-11-01', 'Step 9', 9, 1)",
+        rows=0,
+    ),
+    Case(
+        REPORT,
+        "steps_without_deals",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE funnel_step = 2.1",
+    ),
     # the facts
     Case(
         FIRST_ENTRIES,
@@ -201,18 +294,30 @@ CASES = [
         "stage_changes_conserved",
         "DELETE FROM {int_deal_stage_history} "
         "WHERE stage_id = 9 AND stage_entry_timestamp < '2024-03-01'",
+        rows=2,
     ),
     Case(
         HISTORY,
         "stage_changes_conserved",
         "UPDATE {int_deal_stage_history} SET stage_id = 10 WHERE stage_id = 9",
-        rows=2,
+        rows=324,
     ),
     Case(
         HISTORY,
         "unknown_stages",
         "DELETE FROM {stages} WHERE stage_id = 9",
         rows=324,
+    ),
+    Case(
+        HISTORY,
+        "vanished_stage_changes",
+        "DELETE FROM {deal_changes} WHERE changed_field_key = 'stage_id' AND new_value = '9'",
+        rows=324,
+    ),
+    Case(
+        HISTORY,
+        "changes_not_yet_processed",
+        "INSERT INTO {deal_changes} VALUES (1, '2026-11-02', 'stage_id', '1')",
     ),
     # references
     Case(
@@ -262,6 +367,11 @@ CASES = [
         "unique_values",
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'a|b', 'c'), "
         "(1, '2024-01-01', 'a', 'b|c')",
+    ),
+    Case(
+        STAGING + "stg_activity",
+        "not_null_non_blocking",
+        "INSERT INTO {activity} VALUES (1, 'meeting', 1, 1, NULL, '2024-01-01')",
     ),
     # the mapping
     Case(
@@ -389,6 +499,14 @@ def test_the_sample_passes_every_other_audit(sample: Warehouse, passing: t.Any) 
         if count
     }
     assert found == SAMPLE_WARNINGS
+
+
+def test_the_models_have_the_audits_they_should(samples: t.Callable[[str], Warehouse]) -> None:
+    found: dict[str, list[str]] = {}
+    for model, audit, arguments in audited(samples("duckdb")):
+        columns = ", ".join(column.name for column in column_list(arguments))
+        found.setdefault(model, []).append(f"{audit}({columns})" if columns else audit)
+    assert found == AUDITS
 
 
 def test_every_audit_has_a_case(samples: t.Callable[[str], Warehouse]) -> None:

@@ -68,6 +68,28 @@ def test_the_whole_way_on_the_command_line(
         assert february(warehouse, environment) == FEBRUARY
 
 
+def test_audit_on_the_command_line_finds_what_the_readme_says(
+    new_warehouse: t.Callable[..., Warehouse],
+) -> None:
+    """Also without dates, where SQLMesh stands at 1970."""
+    warehouse = new_warehouse("duckdb", with_tests=True)
+    command(warehouse, SQLMESH, "plan", "dev", "--auto-apply", "--no-prompts")
+    audit = subprocess.run(
+        [SQLMESH, "audit"],
+        cwd=warehouse.path,
+        env=os.environ | warehouse.settings | {"COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+    )
+    failed = dict(re.findall(r"^(\w+) on model \S+ ❌ FAIL \[(\d+)\]", audit.stdout, re.M))
+    assert failed == {
+        "funnel_completeness": "5",
+        "funnel_progression_logic": "5",
+        "stage_activity_consistency": "2",
+        "unknown_deals": "40",
+    }
+
+
 def test_promotion_recomputes_nothing(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

@@ -46,6 +46,14 @@ def test_models_equal_the_oracle(planned: dict[str, Warehouse], engine: str) -> 
     assert len(expected.report) > 20, "a report this small proves little"
 
 
+@pytest.mark.parametrize("engine", GATEWAYS)
+def test_names_are_kept_as_they_are(planned: dict[str, Warehouse], engine: str) -> None:
+    """A user called NA is not a missing value, as pandas has it."""
+    users = read_export(planned[engine].path / "seeds")["users"]
+    found = planned[engine].table("pipedrive_analytics.dim_users")
+    assert dict(found[["user_id", "user_name"]].values) == dict(users[["id", "name"]].values)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_engines_give_identical_tables(planned: dict[str, Warehouse], model: str) -> None:
     duckdb, postgres = (planned[engine].table(model) for engine in GATEWAYS)

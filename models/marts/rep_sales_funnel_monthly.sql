@@ -20,7 +20,9 @@ MODEL (
     monthly_grain_unique,
     kpi_names_valid,
     stage_steps_conserved,
-    data_freshness(max_age_months := 24),
+    data_freshness,
+    months_in_the_future,
+    steps_without_deals,
     funnel_completeness,
     stage_activity_consistency,
     funnel_progression_logic

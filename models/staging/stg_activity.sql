@@ -7,7 +7,8 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    not_null_non_blocking(columns := is_completed)
   ),
   description 'One row per activity and deal: a call, a meeting, a follow-up, done or planned. Join stg_activity_types on activity_type_key and stg_users on user_id.',
   column_descriptions (
@@ -15,7 +16,7 @@ MODEL (
     deal_id = 'Deal the activity belongs to; may be unknown to the log',
     activity_type_key = 'Key of the activity type',
     user_id = 'User who owns the activity',
-    is_completed = 'TRUE when the activity is done',
+    is_completed = 'TRUE when the activity is done; NULL, which is said, counts as not done',
     due_timestamp = 'When the activity is or was due, UTC'
   )
 );
