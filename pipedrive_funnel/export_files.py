@@ -26,6 +26,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 LISTED = 5  # defects of a file that are described; the others are counted
+# The mapping of stages and call types to steps is no part of an export, but is edited like one.
+FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
 ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
 
 
@@ -34,6 +36,7 @@ ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
 
 # Pandas writes and reads the integers of a column with gaps as 12.0, exactly up to 15 digits.
 _INTEGER = re.compile(r"-?(?:[0-9]{1,18}|[0-9]{1,15}\.0)")
+_STEP = re.compile(r"[0-9]{1,3}(?:\.[0-9])?")
 _BOOLEAN = re.compile(r"True|TRUE|true|False|FALSE|false")
 # The forms that DuckDB and PostgreSQL cast to the same time: they differ in a Z without seconds
 # and in more than six decimals, for example.
@@ -46,6 +49,11 @@ _TIMESTAMP = re.compile(
 def is_integer(text: str) -> bool:
     """Tell whether `text` is a whole number that a BIGINT holds."""
     return _INTEGER.fullmatch(text) is not None
+
+
+def is_step(text: str) -> bool:
+    """Tell whether `text` is a funnel step: a database would round a second decimal off."""
+    return _STEP.fullmatch(text) is not None
 
 
 def is_boolean(text: str) -> bool:
@@ -79,6 +87,7 @@ class Type:
 
 TYPES = {
     "BIGINT": Type(is_integer, "a whole number such as 1042"),
+    "DECIMAL(4, 1)": Type(is_step, "a number with one decimal at most, such as 2.1"),
     "BOOLEAN": Type(is_boolean, "True or False"),
     "TEXT": Type(is_text, "it without the NUL character"),
     "TIMESTAMP": Type(is_timestamp, "a time in UTC such as 2024-01-31 23:59:59, or a day"),
@@ -217,8 +226,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the defects of the six files in a directory. Return 1 if there are any."""
+    """Print the defects of the files in a directory. Return 1 if there are any.
+
+    The six files of an export must be there; funnel_steps.csv, which is no part of it, may be.
+    """
     contract = read_contract(PROJECT / "external_models.yaml")
+    if (options.directory / "funnel_steps.csv").exists():
+        contract["funnel_steps"] = FUNNEL_STEPS
     defects = [
         defect
         for table, columns in contract.items()

@@ -58,6 +58,11 @@ BAD_FILES = {
         replace("\n7,", "\nseven,"),
         ["seeds/users.csv, line 8", "column id holds 'seven'", "is no BIGINT"],
     ),
+    "no step": (
+        "funnel_steps",
+        replace("\n2.1,", "\n2.15,"),
+        ["seeds/funnel_steps.csv, line 4", "column funnel_step holds '2.15'"],
+    ),
     "no boolean": (
         "activity",
         replace(",True,", ",done,"),

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -14,10 +15,16 @@ import psycopg2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from warehouse import copy_project
+from warehouse import Warehouse, copy_project
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.export_files import check_file, is_boolean, is_integer, is_timestamp
+from pipedrive_funnel.export_files import (
+    FUNNEL_STEPS,
+    check_file,
+    is_boolean,
+    is_integer,
+    is_timestamp,
+)
 
 COLUMNS = {
     "id": "BIGINT",
@@ -268,6 +275,36 @@ def test_every_form_of_a_time_is_the_same_on_both_engines(postgres_server: dict[
 
 def test_the_shipped_files_are_fine(capsys: pytest.CaptureFixture[str]):
     assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("7 files in ")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("2.15,Call,activity,demo", "column funnel_step holds '2.15', which is no DECIMAL(4, 1)"),
+        ("two,Call,activity,demo", "column funnel_step holds 'two', which is no DECIMAL(4, 1)"),
+        ("2.1,Call,activity", "the row has 3 fields, the header 4"),
+    ],
+)
+def test_the_mapping_of_steps_is_checked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, said: str
+):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    (seeds / "funnel_steps.csv").write_text(f"funnel_step,kpi_name,source,key\n{row}\n")
+    assert main(["check", str(seeds)]) == 1
+    assert f"funnel_steps.csv, line 2: {said}" in capsys.readouterr().out
+
+
+def test_the_mapping_has_the_columns_of_its_model(samples: Callable[[str], Warehouse]):
+    model = samples("duckdb").model("pipedrive_analytics.dim_funnel_steps")
+    columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
+    assert columns == FUNNEL_STEPS
+
+
+def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    (seeds / "funnel_steps.csv").unlink()
+    assert main(["check", str(seeds)]) == 0
     assert capsys.readouterr().out.startswith("6 files in ")
 
 
