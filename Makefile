@@ -42,6 +42,6 @@ lint: install ## Check conventions and formatting
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
 	$(SQLMESH) ui
 
-clean: ## Remove caches, logs and the DuckDB file; a PostgreSQL server is left alone
+clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

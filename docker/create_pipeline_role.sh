@@ -4,7 +4,9 @@
 # The container of docker-compose.yml runs this once, on its first start. On a server of your own,
 # run it as a superuser; running it again is harmless and sets the password anew:
 #
-#   PIPELINE_USER=pipedrive PIPELINE_PASSWORD=... POSTGRES_DB=pipedrive POSTGRES_USER=postgres \
+#   export PGHOST=... PGPORT=5432 PGPASSWORD=... POSTGRES_USER=postgres
+#   createdb --username postgres pipedrive
+#   PIPELINE_USER=pipedrive PIPELINE_PASSWORD=... POSTGRES_DB=pipedrive \
 #     sh docker/create_pipeline_role.sh
 set -eu
 : "${PIPELINE_PASSWORD:?}"

@@ -53,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"\nDeals a month and funnel step in {options.environment}:\n")
+    print(f"\nDeals per month and funnel step in {options.environment}:\n")
     print(funnel_table(*funnel, datetime.now(UTC).date(), options.months))
-    print(_next_steps(options.environment, schema))
+    print(_next_steps(options.environment, schema, options.gateway))
     return 0
 
 
@@ -117,14 +117,19 @@ def funnel_table(steps: Steps, report: Report, today: date, months: int | None =
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _next_steps(environment: str, schema: str) -> str:
-    promote = "  make prod           promote it to prod\n" if environment != "prod" else ""
+def _next_steps(environment: str, schema: str, gateway: str | None) -> str:
+    make = f" GATEWAY={gateway}" if gateway else ""
+    option = f" --gateway {gateway}" if gateway else ""
+    promote = f"  make prod{make}\n      promote it to prod\n" if environment != "prod" else ""
     return (
         "\nWhere to look next:\n"
         f"{promote}"
-        "  make ui             models, columns and lineage in the browser\n"
-        f'  .venv/bin/sqlmesh fetchdf "SELECT * FROM {schema}.rep_sales_funnel_monthly"\n'
-        "  README.md           environments, quality tests, your own Pipedrive data\n"
+        f"  make ui{make}\n"
+        "      models, columns and lineage in the browser\n"
+        f'  .venv/bin/sqlmesh{option} fetchdf "SELECT * FROM {schema}.rep_sales_funnel_monthly"\n'
+        "      the whole report\n"
+        "  README.md\n"
+        "      environments, quality tests, your own Pipedrive data\n"
     )
 
 

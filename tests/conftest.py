@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from warehouse import GATEWAYS, PROJECT, Warehouse, copy_project
 
+# Settings of the person who runs the tests must not reach them.
+for name in [name for name in os.environ if name.startswith(("SQLMESH__", "POSTGRES_"))]:
+    del os.environ[name]
+
 PASSWORD = 'it\'s "quoted"'  # the init script must not stumble over it
 
 
