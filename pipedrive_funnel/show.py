@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(f"\nDeals per month and funnel step in {options.environment}:\n")
     print(funnel_table(*funnel, datetime.now(UTC).date(), options.months))
-    print(_next_steps(options.environment, schema, options.gateway))
+    is_default = options.gateway == context.config.default_gateway
+    print(_next_steps(options.environment, schema, None if is_default else options.gateway))
     return 0
 
 
@@ -118,6 +119,7 @@ def funnel_table(steps: Steps, report: Report, today: date, months: int | None =
 
 
 def _next_steps(environment: str, schema: str, gateway: str | None) -> str:
+    """Return what to type next, with the gateway where it is not the default one."""
     make = f" GATEWAY={gateway}" if gateway else ""
     option = f" --gateway {gateway}" if gateway else ""
     promote = f"  make prod{make}\n      promote it to prod\n" if environment != "prod" else ""
