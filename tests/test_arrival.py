@@ -106,7 +106,22 @@ def test_any_order_of_arrival_gives_the_full_refresh(landed: Warehouse, rows: li
         pd.testing.assert_frame_equal(landed.table(model, "prod"), step_by_step[model])
 
 
-def test_sample_replayed_day_by_day_is_the_sample_at_once(
+def test_sample_processed_day_by_day_is_the_sample_at_once(
+    samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    """Every day of the log is an interval of its own; one plan goes through all 436 of them."""
+    daily = new_warehouse("duckdb", SQLMESH__MODEL_DEFAULTS__START="2024-01-01")
+    for model in ("intermediate/int_deal_stage_history", "marts/fct_deal_stage_history"):
+        path = daily.path / "models" / f"{model}.sql"
+        path.write_text(path.read_text().replace("lookback 1", "batch_size 1"))
+    outcome = daily.plan("prod", execution_time="2025-03-12")
+    assert outcome.error is None, outcome.output
+    assert "[436/436]" in outcome.output
+    for model in MODELS:
+        pd.testing.assert_frame_equal(daily.table(model, "prod"), samples("duckdb").table(model))
+
+
+def test_sample_replayed_in_runs_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
     """Days, a month and the rest: the sample's changes arrive when they happened."""
