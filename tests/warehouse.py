@@ -159,11 +159,10 @@ class Warehouse:
         """Return the rows of a query."""
         return self.context.engine_adapter.fetchdf(query)
 
-    def execute(self, *statements: str) -> None:
-        """Run statements as the pipeline's role."""
+    def execute(self, statement: str) -> None:
+        """Run a statement as the pipeline's role."""
         with self.context.engine_adapter.transaction():
-            for statement in statements:
-                self.context.engine_adapter.execute(statement)
+            self.context.engine_adapter.execute(statement)
 
     @contextmanager
     def undone(self) -> t.Iterator[None]:
