@@ -29,6 +29,7 @@ LISTED = 5  # defects of a file that are described; the others are counted
 # The mapping of stages and call types to steps is no part of an export, but is edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
 ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
+REJECTED = "rejected_rows"  # what landing puts aside: no file is for it
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -44,6 +45,7 @@ _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?Z?)?)?"
 )
+_TEXT = re.compile(r"[^\x00]*")
 
 
 def is_integer(text: str) -> bool:
@@ -74,23 +76,34 @@ def is_timestamp(text: str) -> bool:
 
 def is_text(text: str) -> bool:
     """Tell whether databases hold `text`: a NUL character cuts it off."""
-    return "\0" not in text
+    return _TEXT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class Type:
-    """What a value of a column type looks like."""
+    """What a value of a column type looks like.
+
+    Attributes:
+        accepts: whether a text is such a value.
+        example: what to write instead of one that is not.
+        pattern: a regular expression for all of the text, which Python and RE2 read alike.
+            A time must, beyond it, be one of the calendar.
+
+    """
 
     accepts: Callable[[str], bool]
     example: str
+    pattern: str
 
 
 TYPES = {
-    "BIGINT": Type(is_integer, "a whole number such as 1042"),
-    "DECIMAL(4, 1)": Type(is_step, "a number with one decimal at most, such as 2.1"),
-    "BOOLEAN": Type(is_boolean, "True or False"),
-    "TEXT": Type(is_text, "it without the NUL character"),
-    "TIMESTAMP": Type(is_timestamp, "a time in UTC such as 2024-01-31 23:59:59, or a day"),
+    "BIGINT": Type(is_integer, "a whole number such as 1042", _INTEGER.pattern),
+    "DECIMAL(4, 1)": Type(is_step, "a number with one decimal at most, such as 2.1", _STEP.pattern),
+    "BOOLEAN": Type(is_boolean, "True or False", _BOOLEAN.pattern),
+    "TEXT": Type(is_text, "it without the NUL character", _TEXT.pattern),
+    "TIMESTAMP": Type(
+        is_timestamp, "a time in UTC such as 2024-01-31 23:59:59, or a day", _TIMESTAMP.pattern
+    ),
 }
 
 
@@ -118,13 +131,13 @@ def check_file(path: Path, columns: Mapping[str, str], name: str) -> list[str]:
 
 def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Yield (line, what is wrong) for every defect of a file, row by row. See `check_file`."""
-    types = _types(columns)
+    types = file_columns(columns)
     line = 1
     with path.open(encoding="utf-8-sig") as file:  # a byte order mark is no part of the header
         reader = csv.reader(file, strict=True)
         try:
             header = next(filter(None, reader), [])  # blank lines are nowhere an error
-            for defect in _header_defects(header, types):
+            for defect in header_defects(header, types):
                 yield max(1, reader.line_num), defect
             checks = _checks(header, types)
             line = reader.line_num + 1
@@ -138,8 +151,13 @@ def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
             yield line, f"{error}. Close the quotes of this row, and double those inside a text."
 
 
-def _types(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that a file must have, all of a known type."""
+def file_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that its file must have, and their types.
+
+    Raises:
+        ValueError: `columns` has a type that is not in TYPES.
+
+    """
     for column, type_ in columns.items():
         if type_ not in TYPES:
             raise ValueError(
@@ -148,14 +166,14 @@ def _types(columns: Mapping[str, str]) -> dict[str, str]:
     return {column: type_ for column, type_ in columns.items() if column != ARRIVAL}
 
 
-def _header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the names of a file's columns."""
+def header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the names of a file's columns, given those that it must have."""
     if not header:
         yield "the file is empty. Export it again: a table without rows still has a header."
     elif len(header) == 1 < len(types):
         yield f"{header[0]!r} is a single column. Separate the columns with commas."
     else:
-        names = _normalized(header)
+        names = normalized(header)
         for column in types:
             if column not in names:
                 yield f"column {column} is missing, {_found(column, header, types)}"
@@ -166,7 +184,7 @@ def _header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator
 def _found(missing: str, header: Sequence[str], types: Mapping[str, str]) -> str:
     """Say which columns a file has instead, and which of them may be the missing one."""
     found = f"the file has {textwrap.shorten(', '.join(header), 200, placeholder=' ...')}."
-    others = [name for name in _normalized(header) if name not in types]
+    others = [name for name in normalized(header) if name not in types]
     similar = difflib.get_close_matches(missing, others, n=1)
     advice = f"Rename {similar[0]} if that is it." if similar else "Add it to the export."
     return f"{found} {advice}"
@@ -174,11 +192,11 @@ def _found(missing: str, header: Sequence[str], types: Mapping[str, str]) -> str
 
 def _checks(header: Sequence[str], types: Mapping[str, str]) -> list[tuple[int, str, str]]:
     """Return (position, column, type) of the columns of a file that have a type to check."""
-    names = _normalized(header)
+    names = normalized(header)
     return [(names.index(column), column, types[column]) for column in types if column in names]
 
 
-def _normalized(header: Sequence[str]) -> list[str]:
+def normalized(header: Sequence[str]) -> list[str]:
     """Return a header's names as SQLMesh reads them: without blanks around them, lower-case."""
     return [name.strip().lower() for name in header]
 
@@ -188,16 +206,26 @@ def _row_defects(
 ) -> Iterator[str]:
     """Yield what is wrong with a row: its length, or else its values."""
     if row and len(row) != width:
-        advice = "Complete it." if len(row) < width else "Put texts that hold a comma in quotes."
-        yield f"the row has {len(row)} fields, the header {width}. {advice}"
+        yield length_defect(len(row), width)
     elif row:
         for position, column, type_ in checks:
             value = row[position]
             if value and not TYPES[type_].accepts(value):
-                yield (
-                    f"column {column} holds {reprlib.repr(value)}, which is no {type_}. "
-                    f"Write {TYPES[type_].example}."
-                )
+                yield value_defect(column, value, type_)
+
+
+def value_defect(column: str, value: str, type_: str) -> str:
+    """Say what is wrong with a value that its column's type does not accept."""
+    return (
+        f"column {column} holds {reprlib.repr(value)}, which is no {type_}. "
+        f"Write {TYPES[type_].example}."
+    )
+
+
+def length_defect(fields: int, expected: int) -> str:
+    """Say what is wrong with a row that has more or fewer fields than the header."""
+    advice = "Complete it." if fields < expected else "Put texts that hold a comma in quotes."
+    return f"the row has {fields} fields, the header {expected}. {advice}"
 
 
 def _undecodable(path: Path) -> tuple[int, str]:
@@ -250,7 +278,8 @@ def _check_if_there(path: Path, columns: Mapping[str, str]) -> list[str]:
 
 
 def read_contract(path: Path) -> dict[str, dict[str, str]]:
-    """Return the columns and types of each raw table of external_models.yaml, by its name."""
+    """Return the columns and types of each raw table that is a file, by its name."""
     from sqlmesh.utils.yaml import load  # takes a second to import, and the checks need none of it
 
-    return {model["name"].split(".")[-1]: model["columns"] for model in load(path)}
+    tables = {model["name"].split(".")[-1]: model["columns"] for model in load(path)}
+    return {name: columns for name, columns in tables.items() if name != REJECTED}

@@ -9,10 +9,10 @@ LANDED = {"SQLMESH__VARIABLES__RAW_SCHEMA": "pipedrive_raw"}  # of a warehouse t
 
 
 def create_raw_tables(warehouse: Warehouse) -> None:
-    """Create the six tables, empty, with the columns and types of the contract."""
+    """Create the tables, empty, with the columns and types of the contract."""
     adapter = warehouse.context.engine_adapter
     adapter.create_schema("pipedrive_raw")
-    for table in EXPORT_TABLES:
+    for table in (*EXPORT_TABLES, "rejected_rows"):
         name = f"pipedrive_raw.{table}"
         adapter.create_table(name, warehouse.model(name).columns_to_types_or_raise)
 

@@ -205,18 +205,20 @@ def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
         assert str(deal) in deals_in(landed)
 
 
-def test_a_log_that_is_loaded_anew_after_midnight_is_said_and_then_shown(landed: Warehouse) -> None:
-    """A run of whole days stops before such rows; a refresh takes them."""
+def test_a_plan_or_run_of_whole_days_shows_what_landed_today(landed: Warehouse) -> None:
+    """Neither processes today, but what was there when they began has arrived."""
     empty_raw_table(landed, "deal_changes")
-    midnight = next_day().replace(hour=0)
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
-    midnight += timedelta(days=1)
-    land(landed, "deal_changes", entry(1, 1, loaded_at=midnight + timedelta(minutes=3)))
-    outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
-    assert outcome.error is None
-    assert outcome.warnings[HISTORY, "changes_not_yet_processed"] == 1
-    refresh(landed, midnight + timedelta(minutes=16))
+    noon = next_day()
+    land(landed, "deal_changes", entry(1, 1, loaded_at=noon - timedelta(minutes=5)))
+    outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=noon)
+    assert outcome.error is None, outcome.output
     assert deals_in(landed) == {"1"}
+    midnight = noon.replace(hour=0) + timedelta(days=1)
+    land(landed, "deal_changes", entry(2, 1, loaded_at=midnight + timedelta(minutes=3)))
+    outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
+    assert outcome.error is None, outcome.output
+    assert (HISTORY, "changes_not_yet_processed") not in outcome.warnings
+    assert deals_in(landed) == {"1", "2"}
 
 
 def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse) -> None:

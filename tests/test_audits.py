@@ -19,6 +19,7 @@ COMPLETED = "pipedrive_intermediate.int_completed_activities"
 FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
 CALLS = "pipedrive_analytics.fct_activities"
 STEPS = "pipedrive_analytics.dim_funnel_steps"
+REJECTED = STAGING + "stg_rejected_rows"
 
 WARNING_ONLY = {
     "calls_without_due_time",
@@ -29,6 +30,7 @@ WARNING_ONLY = {
     "funnel_progression_logic",
     "months_in_the_future",
     "not_null_non_blocking",
+    "rejected_rows",
     "stage_activity_consistency",
     "steps_without_deals",
     "unknown_activity_types",
@@ -100,6 +102,11 @@ AUDITS = {
         "unique_values(change_id)",
         "changes_hold_ids",
     ],
+    REJECTED: [
+        "not_null(reject_id, table_name, file_name, reason)",
+        "unique_values(reject_id)",
+        "rejected_rows",
+    ],
     STAGING + "stg_stages": ["not_null(stage_id)", "unique_values(stage_id)"],
     STAGING + "stg_users": ["not_null(user_id)", "unique_values(user_id)"],
     SEED + "activity": ["not_null(activity_id, deal_id)"],
@@ -159,7 +166,41 @@ def table_of(model: str) -> tuple[str, dict[str, str]]:
     return SEED + table, columns
 
 
+def rejected(*rows: str) -> str:
+    """Return the statement that makes stg_rejected_rows, empty in the sample, hold some rows."""
+    names = "reject_id, table_name, file_name, line, column_name, reason, raw_text, loaded_at"
+    types = ("TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT", "TEXT", "TIMESTAMP")
+    columns = ", ".join(
+        f"CAST({name} AS {type_}) AS {name}"
+        for name, type_ in zip(names.split(", "), types, strict=True)
+    )
+    return (
+        "CREATE OR REPLACE VIEW {stg_rejected_rows} AS "
+        f"SELECT {columns} FROM (VALUES {', '.join(rows)}) AS rejects ({names})"
+    )
+
+
 CASES = [
+    # rows that were rejected when an export was landed
+    Case(
+        REJECTED,
+        "rejected_rows",
+        rejected(
+            "('a', 'users', 'users.csv', 7, 'id', 'no BIGINT', 'x', '2024-01-01')",
+            "('b', 'users', 'users.csv', NULL, NULL, 'too short', 'x', '2024-01-01')",
+        ),
+        rows=2,
+    ),
+    Case(
+        REJECTED,
+        "not_null",
+        rejected("('a', 'users', NULL, 7, NULL, 'too short', 'x', '2024-01-01')"),
+    ),
+    Case(
+        REJECTED,
+        "unique_values",
+        rejected(*["('a', 'users', 'users.csv', 7, NULL, 'too short', 'x', '2024-01-01')"] * 2),
+    ),
     # the report: the examples people know
     Case(
         REPORT,
@@ -464,6 +505,8 @@ def test_every_key_is_guarded_against_null_and_repetition(
     """Spoil each column of each not_null audit, and repeat a row of each unique grain."""
     tried = 0
     for model, audit, arguments in audited(sample):
+        if model == REJECTED:  # no table is behind it: CASES has its rows
+            continue
         table, raw_names = table_of(model)
         before = passing(sample.gateway, model)
         columns = [column.name for column in column_list(arguments)]

@@ -36,7 +36,7 @@ WITH touched_deals AS (
     deal_id
   FROM pipedrive_staging.stg_deal_changes
   WHERE
-    loaded_at BETWEEN @start_ts::TIMESTAMP AND @end_ts::TIMESTAMP
+    loaded_at BETWEEN @start_ts::TIMESTAMP AND @last_arrival()
   UNION
   /* A stage that arrives or is renamed after its deals relabels their history */
   SELECT
@@ -46,7 +46,7 @@ WITH touched_deals AS (
     ON changes.new_value = stages.stage_id::TEXT
   WHERE
     changes.field_key = 'stage_id'
-    AND stages.loaded_at BETWEEN @start_ts::TIMESTAMP AND @end_ts::TIMESTAMP
+    AND stages.loaded_at BETWEEN @start_ts::TIMESTAMP AND @last_arrival()
 ), touched_changes AS (
   SELECT
     changes.deal_id,
@@ -58,7 +58,7 @@ WITH touched_deals AS (
   JOIN touched_deals
     ON changes.deal_id = touched_deals.deal_id
   WHERE
-    changes.loaded_at <= @end_ts::TIMESTAMP
+    changes.loaded_at <= @last_arrival()
 ), deals AS (
   /* A deal can carry several creations: one row a deal, or the join multiplies its entries */
   SELECT
@@ -98,10 +98,10 @@ SELECT
   deals.deal_created_at::TIMESTAMP AS deal_created_at,
   (
     CASE
-      WHEN stages.loaded_at BETWEEN deals.loaded_at AND @end_ts::TIMESTAMP
+      WHEN stages.loaded_at BETWEEN deals.loaded_at AND @last_arrival()
       THEN stages.loaded_at
       ELSE deals.loaded_at
-    END /* A stage that arrives after the interval counts in its own: this row must be found in this one */
+    END /* A stage that arrives after what the interval takes in counts in its own */
   )::TIMESTAMP AS loaded_at
 FROM ordered_entries
 JOIN deals

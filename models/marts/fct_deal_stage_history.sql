@@ -31,7 +31,7 @@ WITH touched_deals AS (
     deal_id
   FROM pipedrive_intermediate.int_deal_stage_history
   WHERE
-    loaded_at /* No upper bound: the history may be ahead of a plan's whole days, and must not be missed */ >= @start_ts::TIMESTAMP
+    loaded_at /* No upper bound: the history may be ahead of the interval, and must not be missed */ >= @start_ts::TIMESTAMP
 ), first_entries AS (
   SELECT
     history.deal_id,
