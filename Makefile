@@ -5,9 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SQLMESH := $(BIN)/sqlmesh --gateway $(GATEWAY)
 FUNNEL := $(BIN)/python -m pipedrive_funnel
+LAND := $(FUNNEL) land $(if $(SOURCE),csv "$(SOURCE)",api) --gateway $(GATEWAY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod test lint ui clean
+.PHONY: help install dev prod land refresh test lint ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,6 +30,12 @@ prod: install ## Promote to prod: views only, nothing is computed twice
 	@$(FUNNEL) check
 	$(SQLMESH) plan prod --auto-apply --no-prompts
 	@$(FUNNEL) show prod --gateway $(GATEWAY)
+
+land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_raw
+	@$(LAND)
+
+refresh: install ## Land as above, then bring prod up to date
+	@$(LAND) --refresh
 
 test: lint ## Check everything that must pass, on DuckDB and PostgreSQL
 	$(BIN)/python -m pytest

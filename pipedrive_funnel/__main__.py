@@ -7,6 +7,7 @@ import os
 import sys
 
 from pipedrive_funnel import export_files, show
+from pipedrive_funnel.landing import command as land
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m pipedrive_funnel", description="Commands of the Pipedrive sales funnel."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (export_files, show):
+    for module in (export_files, land, show):
         module.add_command(commands)
     options = parser.parse_args(arguments)
     return options.run(options)

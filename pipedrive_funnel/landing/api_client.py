@@ -1,0 +1,226 @@
+"""Requests to Pipedrive's API: which account, when to try again, what to say if that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+if t.TYPE_CHECKING:
+    from requests import Response
+
+Row = dict[str, t.Any]
+
+SMALLEST_PAGE = 100  # rows, what the API gives unless asked for more
+LONGEST_WAIT = 120  # seconds that Pipedrive may ask us to wait
+
+# Settings of dlt, where the environment has no others.
+DEFAULTS = {
+    "EXTRACT__WORKERS": "4",  # requests at a time
+    "RUNTIME__REQUEST_TIMEOUT": "30",  # seconds without a byte
+    "RUNTIME__REQUEST_MAX_ATTEMPTS": "5",
+    "RUNTIME__REQUEST_BACKOFF_FACTOR": "1",  # seconds before the second attempt, then 2, 4, 8
+    "RUNTIME__REQUEST_MAX_RETRY_DELAY": str(LONGEST_WAIT),
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",
+}
+
+
+class ApiError(Exception):
+    """Pipedrive cannot be read. The message is one sentence for people and says what to do."""
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which account to land.
+
+    Attributes:
+        token: the secret that opens it.
+        url: where its API is; `v1` and `v2` are below it.
+        pipeline_id: the pipeline whose deals to land; all deals when None.
+
+    """
+
+    token: str = field(repr=False)
+    url: str
+    pipeline_id: int | None
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read the variables PIPEDRIVE_*.
+
+        Raises:
+            ApiError: one is missing or is nothing that can be used.
+
+        """
+        token = os.environ.get("PIPEDRIVE_API_TOKEN", "").strip()
+        if not token:
+            raise ApiError("Set PIPEDRIVE_API_TOKEN to the API token of your Pipedrive account.")
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ApiError("PIPEDRIVE_API_TOKEN has characters that no token has: copy it anew.")
+        pipeline = os.environ.get("PIPEDRIVE_PIPELINE_ID", "").strip()
+        if not re.fullmatch(r"[0-9]{0,9}", pipeline):
+            raise ApiError(
+                f"PIPEDRIVE_PIPELINE_ID is {pipeline!r}: set it to a number, or to none."
+            )
+        return cls(token, _url(), int(pipeline) if pipeline else None)
+
+
+def _url() -> str:
+    """Return the address of the API by the environment."""
+    if url := os.environ.get("PIPEDRIVE_API_URL", "").strip().rstrip("/"):
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+            raise ApiError(
+                "PIPEDRIVE_API_URL is no address: it looks like https://acme.pipedrive.com/api."
+            )
+        return url
+    domain = os.environ.get("PIPEDRIVE_COMPANY_DOMAIN", "").strip().lower()
+    if not domain:
+        raise ApiError(
+            "Set PIPEDRIVE_COMPANY_DOMAIN to the company's name in the address of your Pipedrive, "
+            "such as acme in acme.pipedrive.com."
+        )
+    match = re.fullmatch(r"(?:https?://)?([a-z0-9][a-z0-9-]*)(?:\.pipedrive\.com)?(?:/.*)?", domain)
+    if not match:
+        raise ApiError(
+            f"PIPEDRIVE_COMPANY_DOMAIN is {domain!r}: set it to the company's name in the address "
+            "of your Pipedrive, such as acme in acme.pipedrive.com."
+        )
+    return f"https://{match[1]}.pipedrive.com/api"
+
+
+# --- requests and what goes wrong with them -------------------------------------------------------
+
+
+def client_config(settings: Settings) -> Row:
+    """Return how the REST source reaches the API. The session alone knows the token."""
+    from dlt.sources.helpers.requests import Client
+
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    client = Client(
+        raise_for_status=False,  # the REST source does it
+        status_codes=range(500, 600),
+        retry_condition=_may_wait,
+    )
+    client.configure()
+    client.session.headers["x-api-token"] = settings.token
+    client.session.max_redirects = 0  # where they lead, the token would go
+    return {"base_url": settings.url, "session": client.session}
+
+
+def _may_wait(response: Response | None, error: BaseException | None) -> bool:
+    """Tell whether a refused request may be tried again soon enough."""
+    if response is None or response.status_code != 429:
+        return False
+    wait = response.headers.get("Retry-After", "")
+    return not wait.isdecimal() or int(wait) <= LONGEST_WAIT
+
+
+def checked_body(response: Response, *, is_paged: bool) -> Row:
+    """Return the body of an answer that has what a list must have.
+
+    Raises:
+        ApiError: it has not, or is no JSON at all.
+
+    """
+    path = urlsplit(response.url).path
+    try:
+        body = response.json()
+    except ValueError:
+        raise ApiError(
+            f"The answer to GET {path} is not JSON: check PIPEDRIVE_COMPANY_DOMAIN and "
+            "PIPEDRIVE_API_URL, and land again later if they are right."
+        ) from None
+    if not isinstance(body, dict) or not body.get("success") or "data" not in body:
+        raise unexpected(path)
+    rows = body["data"] or []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise unexpected(path)
+    has_cursor = "next_cursor" in (body.get("additional_data") or {})
+    if is_paged and len(rows) >= SMALLEST_PAGE and not has_cursor:
+        raise unexpected(path)  # there may be more pages
+    return body
+
+
+def unexpected(path: str) -> ApiError:
+    """Return the error for an answer that has another shape than the API's."""
+    return ApiError(
+        f"The answer to GET {path} is not what Pipedrive's API gives: check PIPEDRIVE_API_URL, "
+        "and tell the maintainers if it is right."
+    )
+
+
+@contextmanager
+def explained(settings: Settings) -> Iterator[None]:
+    """Turn what went wrong with a request into a sentence; dlt wraps it several times."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause:
+            if isinstance(cause, KeyboardInterrupt):  # dlt makes an error of it
+                raise KeyboardInterrupt from None
+            if sentence := _explain(cause, settings):
+                raise sentence from None
+            cause = cause.__cause__ or cause.__context__
+        raise
+
+
+def _explain(error: BaseException, settings: Settings) -> ApiError | None:
+    """Return the sentence for an error; None if it is not one of a request."""
+    import requests
+
+    if isinstance(error, ApiError):
+        return error
+    if not isinstance(error, requests.RequestException):
+        return None
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _explain_status(error.response, settings)
+    if isinstance(error, requests.TooManyRedirects):
+        return _no_company(settings, "it leads elsewhere")
+    host = urlsplit(settings.url).netloc
+    if isinstance(error, requests.Timeout):
+        return ApiError(f"{host} does not answer in time: land again later, it goes on from here.")
+    return ApiError(
+        f"{host} cannot be reached: check the network, PIPEDRIVE_COMPANY_DOMAIN and "
+        "PIPEDRIVE_API_URL, and land again."
+    )
+
+
+def _explain_status(response: Response, settings: Settings) -> ApiError:
+    status, path = response.status_code, urlsplit(response.url).path
+    if status in (401, 403):
+        return ApiError(
+            f"Pipedrive refused the token in PIPEDRIVE_API_TOKEN ({status} for GET {path}): copy "
+            "it anew from Personal preferences, API, of a user who may see all deals."
+        )
+    if status == 404:
+        return _no_company(settings, f"404 for GET {path}")
+    if status == 429:
+        return ApiError(
+            "Pipedrive's limit of requests is used up: land again later, it goes on from here."
+        )
+    if status >= 500:
+        return ApiError(
+            f"Pipedrive failed to answer GET {path} ({status}): land again later, it goes on from "
+            "here."
+        )
+    return ApiError(
+        f"Pipedrive refused GET {path} ({status}): check PIPEDRIVE_API_URL, and tell the "
+        "maintainers if it is right."
+    )
+
+
+def _no_company(settings: Settings, why: str) -> ApiError:
+    return ApiError(
+        f"There is no Pipedrive company at {settings.url} ({why}): check "
+        "PIPEDRIVE_COMPANY_DOMAIN and PIPEDRIVE_API_URL."
+    )

@@ -1,0 +1,302 @@
+"""Land your own Pipedrive data: an export in CSV files, or what the API gives."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipedrive_funnel.export_files import FUNNEL_STEPS, REJECTED
+from pipedrive_funnel.landing import api
+from pipedrive_funnel.landing.contract import PROJECT, SCHEMA, read_tables
+from pipedrive_funnel.landing.csv_export import CsvFile, ExportError, open_export
+from pipedrive_funnel.landing.database import Database, DatabaseError
+from pipedrive_funnel.landing.land import land_export, land_mirror
+from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+
+DONE, FAILED, BAD_INPUT, NO_API = range(4)  # exit codes
+STOPPED = 130  # what shells say after Ctrl-C
+USE_LANDED = f"SQLMESH__VARIABLES__RAW_SCHEMA={SCHEMA}"
+
+
+COLUMNS = ("read", "landed", "unchanged", "repeated", "rejected", "removed")
+REJECTS_SHOWN = 5  # of a file; the table has them all
+
+
+class LandingError(Exception):
+    """The landing cannot be done as it was asked for. The message says what to do."""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `land` to the command line."""
+    land = commands.add_parser(
+        "land",
+        help="land an export, or Pipedrive's API, for the models to read",
+        description=f"{__doc__} docs/landing.md explains both.",
+    )
+    sources = land.add_subparsers(required=True, metavar="SOURCE", dest="source")
+    from_csv = sources.add_parser("csv", help="the six CSV files of an export")
+    from_csv.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
+    from_csv.add_argument("--strict", action="store_true", help="land nothing if a row is rejected")
+    from_api = sources.add_parser("api", help="Pipedrive's API; PIPEDRIVE_* say which account")
+    from_api.add_argument("--full", action="store_true", help="read all, not just what changed")
+    from_api.add_argument(
+        "--suggest-steps",
+        action="store_true",
+        help="only write seeds/funnel_steps.csv anew, from the stages of the account",
+    )
+    for source in (from_csv, from_api):
+        source.add_argument("--gateway", help="gateway of config.yaml; its default unless told")
+        source.add_argument("--dry-run", action="store_true", help="check, and write nothing")
+        source.add_argument(
+            "--refresh",
+            action="store_true",
+            help="bring prod up to date afterwards, so that it shows what was landed",
+        )
+        source.add_argument(
+            "--allow-removals",
+            action="store_true",
+            help="also land when more than half of a table's rows are gone from the source",
+        )
+        source.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Land, and return the exit code: a message takes the place of a traceback."""
+    try:
+        _land(options)
+    except ExportError as error:
+        return _fail(BAD_INPUT, *error.defects, "Nothing was written.")
+    except TooManyRemovals as error:
+        return _fail(BAD_INPUT, str(error))
+    except api.ApiError as error:
+        return _fail(NO_API, str(error))
+    except (LandingError, DatabaseError) as error:
+        return _fail(FAILED, str(error))
+    except KeyboardInterrupt:
+        return _fail(STOPPED, "Stopped. Landing again is safe.")
+    except Exception as error:
+        if reason := _reason(error):
+            return _fail(FAILED, reason, "Landing again is safe.")
+        raise
+    return DONE
+
+
+def _fail(code: int, *lines: str) -> int:
+    print(*lines, sep="\n", file=sys.stderr)
+    return code
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Return what the database or the machine said; dlt and SQLMesh wrap its errors."""
+    import duckdb
+    import psycopg2
+
+    while error is not None:
+        if isinstance(error, duckdb.Error | psycopg2.Error):
+            return f"The database says: {' '.join(str(error).split())}"
+        if isinstance(error, OSError):
+            return f"The machine says: {error}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _land(options: argparse.Namespace) -> None:
+    """Do what the options say.
+
+    Raises:
+        ExportError, TooManyRemovals, ApiError, LandingError, DatabaseError: it cannot be done.
+
+    """
+    if options.source == "api":
+        _land_api(options)
+    else:
+        _land_export(options)
+
+
+def _open_database(options: argparse.Namespace) -> Database:
+    """Open the database to land in.
+
+    Raises:
+        DatabaseError: landing does not support its engine.
+        LandingError: prod is to be refreshed, but reads the sample.
+
+    """
+    database = Database(options.gateway)
+    if options.refresh and database.raw_schema != SCHEMA:
+        raise LandingError(
+            f"The models read {database.raw_schema}, so prod would not show what is landed. "
+            f"Let them read it, then try again:\n  echo {USE_LANDED} >> .env"
+        )
+    return database
+
+
+def _finish(options: argparse.Namespace, database: Database) -> None:
+    """Bring prod up to date if that is wanted, else say what to type next."""
+    if options.refresh:
+        _refresh_prod(database)
+    else:
+        _print_next(database)
+
+
+def _refresh_prod(database: Database) -> None:
+    """Run prod, so that it shows what was landed; plan it first where it does not read that.
+
+    Raises:
+        LandingError: an audit has stopped it.
+
+    """
+    is_planned = database.reads_landed("prod")
+    database.close()
+    if not is_planned:
+        _sqlmesh(database, "plan", "prod", "--auto-apply", "--no-prompts")
+    _sqlmesh(database, "run", "prod", "--ignore-cron")  # else a second run of a day does nothing
+    option = "" if database.is_default else f" --gateway {database.gateway}"
+    print(f"\nprod shows what was landed: .venv/bin/python -m pipedrive_funnel show prod{option}")
+
+
+def _sqlmesh(database: Database, *arguments: str) -> None:
+    """Do what `sqlmesh --gateway GATEWAY ARGUMENTS` does.
+
+    In this process, because another one would find the DuckDB file locked.
+
+    Raises:
+        LandingError: it has failed, and said why.
+
+    """
+    from sqlmesh.cli.main import cli
+
+    # SQLMesh's telemetry, switched off, has set one up that would print all that is logged
+    logging.getLogger().handlers.clear()
+    try:
+        cli(
+            ["--paths", str(PROJECT), "--gateway", database.gateway, *arguments],
+            standalone_mode=False,
+        )
+    except SystemExit as exit:
+        if exit.code:
+            raise LandingError(
+                f"sqlmesh {' '.join(arguments)} failed, see above. What was landed is kept; "
+                "docs/operations.md says what to do when an audit blocks."
+            ) from exit
+
+
+def _land_export(options: argparse.Namespace) -> None:
+    tables = read_tables()
+    with open_export(options.directory, tables) as files:
+        print(f"Reading {options.directory}")
+        for file in files:
+            file.read()
+            print(f"  {file.path.name:<20}{file.rows_read:>12,}", flush=True)
+        rejected = Counter(reject.table_name for file in files for reject in file.rejects)
+        _print_rejects(files)
+        if rejected and options.strict:
+            raise LandingError(f"{rejected.total():,} rows are rejected: nothing was written.")
+        if options.dry_run:
+            print("\nNothing was written.")
+            return
+        database = _open_database(options)
+        with database.exclusively():
+            changes = land_export(
+                database, tables, files, _now(), allow_removals=options.allow_removals
+            )
+    _print_changes(changes, rejected)
+    if rejected:
+        print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
+    _finish(options, database)
+
+
+def _land_api(options: argparse.Namespace) -> None:
+    database = _open_database(options)  # reads .env, where the settings may be
+    settings = api.Settings.from_environment()
+    if options.suggest_steps:
+        _suggest_steps(api.suggest_steps(settings))
+        return
+    print(f"Reading {settings.url}")
+    if options.dry_run:
+        _print_read(api.check(settings))
+        database.adapter.fetchone("SELECT 1")
+        print("\nThe token and the database work. Nothing was written.")
+        return
+    with database.exclusively():
+        _print_read(api.mirror(settings, database, full=options.full, report=_print_progress))
+        changes, skipped = land_mirror(
+            database, read_tables(), settings, _now(), allow_removals=options.allow_removals
+        )
+    _print_changes(changes, {})
+    for reason, rows in skipped.items():
+        if rows:
+            print(f"  not landed: {rows:,} {reason}")
+    _finish(options, database)
+
+
+def _now() -> datetime:
+    """Return the time of a landing: UTC, without time zone, as the contract has it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _suggest_steps(steps: list[tuple[str, str, str, str]]) -> None:
+    """Write the mapping of steps, and keep the one that was there."""
+    path = PROJECT / "seeds" / "funnel_steps.csv"
+    kept = path.with_name("funnel_steps.previous.csv")
+    path.replace(kept)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
+    print(path.read_text(encoding="utf-8"))
+    print(f"This is now {os.path.relpath(path)}; what it was is {kept.name}.")
+    print("Edit it until each step is the stage or call type that your business means by it.")
+
+
+def _print_progress(name: str, rows: int) -> None:
+    """Show on a terminal how far a list is read."""
+    if sys.stdout.isatty():
+        print(f"\r  {name:<20}{rows:>12,}", end="", flush=True)
+
+
+def _print_read(rows: Mapping[str, int]) -> None:
+    """Print how many rows of each list were read."""
+    if sys.stdout.isatty():
+        print("\r", end="")
+    for name, count in rows.items():
+        print(f"  {name:<20}{count:>12,}")
+
+
+def _print_rejects(files: list[CsvFile]) -> None:
+    """Show the first rejected rows of each file."""
+    for file in files:
+        for reject in file.rejects[:REJECTS_SHOWN]:
+            print(f"  rejected: {file.path.name}, line {reject.line}: {reject.reason}")
+        if len(file.rejects) > REJECTS_SHOWN:
+            more = len(file.rejects) - REJECTS_SHOWN
+            print(f"  rejected: {more:,} more rows of {file.path.name}")
+
+
+def _print_changes(changes: Mapping[str, Change], rejected: Mapping[str, int]) -> None:
+    """Print what became of every row, a line a table."""
+    print(f"\n  {'':<16}" + "".join(f"{title:>12}" for title in COLUMNS))
+    rows = {
+        name: (change.read + rejected.get(name, 0), change.landed, change.unchanged)
+        + (change.repeated, rejected.get(name, 0), change.removed)
+        for name, change in changes.items()
+        if name != REJECTED
+    }
+    rows["total"] = tuple(map(sum, zip(*rows.values(), strict=True)))
+    for name, counts in rows.items():
+        print(f"  {name:<16}" + "".join(f"{count:>12,}" for count in counts))
+
+
+def _print_next(database: Database) -> None:
+    """Say what to type next."""
+    make = "" if database.is_default else f" GATEWAY={database.gateway}"
+    if database.raw_schema != SCHEMA:
+        print("\nThe models still read the sample. Let them read what was landed, and build dev:")
+        print(f"  echo {USE_LANDED} >> .env\n  make dev{make}")
+    else:
+        print("\nNext: build dev from what was landed, or bring prod up to date.")
+        print(f"  make dev{make}\n  make refresh{make}")

@@ -1,0 +1,68 @@
+"""What is landed: the tables of external_models.yaml, and how rows of each are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipedrive_funnel.export_files import ARRIVAL, REJECTED
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCHEMA = "pipedrive_raw"
+# A change of a deal stays when a later export or answer does not have it; the other tables are
+# snapshots, and a row that a newer snapshot does not have is gone.
+LOGS = {"deal_changes"}
+# What identifies a row, and must be filled in it. In a log the value is part of it, too.
+KEYS = {
+    "activity": ("activity_id", "deal_id"),
+    "activity_types": ("id", "type"),
+    "deal_changes": ("deal_id", "change_time", "changed_field_key"),
+    "fields": ("field_key",),
+    "stages": ("stage_id",),
+    "users": ("id",),
+    REJECTED: ("table_name", "file_name", "raw_text"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A landed table.
+
+    Attributes:
+        name: without its schema.
+        description: what one row is.
+        columns: names and types, `loaded_at` the last of them.
+        column_descriptions: what they hold.
+
+    """
+
+    name: str
+    description: str
+    columns: dict[str, str]
+    column_descriptions: dict[str, str]
+
+    @property
+    def data_columns(self) -> dict[str, str]:
+        """Names and types of the columns that come from the source."""
+        return {name: type_ for name, type_ in self.columns.items() if name != ARRIVAL}
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that identify a row, and that a row cannot do without."""
+        return KEYS[self.name]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether rows stay when the source no longer has them."""
+        return self.name in LOGS
+
+
+def read_tables(project: Path = PROJECT) -> dict[str, Table]:
+    """Return the tables of external_models.yaml by name."""
+    from sqlmesh.utils.yaml import load
+
+    return {
+        name: Table(name, model["description"], model["columns"], model["column_descriptions"])
+        for model in load(project / "external_models.yaml")
+        for name in [model["name"].split(".")[-1]]
+    }

@@ -1,0 +1,131 @@
+"""The two ways to land: what dlt has loaded is published in one transaction."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from pipedrive_funnel.export_files import REJECTED
+from pipedrive_funnel.landing import api
+from pipedrive_funnel.landing.contract import Table
+from pipedrive_funnel.landing.csv_export import CsvFile, rejects_table
+from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.landing.publish import Change, publish
+
+if t.TYPE_CHECKING:
+    import dlt
+    import pyarrow
+
+LANDING = "pipedrive_landing"  # the schema where an export waits to be published
+# What dlt's loaders take fastest: COPY on PostgreSQL, a scan on DuckDB
+FILE_FORMATS = {"postgres": "csv", "duckdb": "parquet"}
+DLT_TYPES = {"BIGINT": "bigint", "BOOLEAN": "bool", "TEXT": "text", "TIMESTAMP": "timestamp"}
+
+
+def land_export(
+    database: Database,
+    tables: Mapping[str, Table],
+    files: Sequence[CsvFile],
+    loaded_at: datetime,
+    *,
+    allow_removals: bool = False,
+) -> dict[str, Change]:
+    """Land the rows of files that have been read, and note those that were rejected.
+
+    Args:
+        database: where to land.
+        tables: the raw tables by name.
+        files: one for each of them, read.
+        loaded_at: the time of this landing, UTC without time zone.
+        allow_removals: whether more than half of a table's rows may be removed.
+
+    Raises:
+        TooManyRemovals, DatabaseError: see `publish`.
+
+    """
+    rejects = [reject for file in files for reject in file.rejects]
+    file_format = FILE_FORMATS[database.adapter.dialect]
+    sources = {file.table.name: file.batches() for file in files}
+    sources[REJECTED] = iter([rejects_table(rejects)])
+    with _landing_schema(database), database.pipeline(LANDING) as pipeline:
+        pipeline.run(
+            [_resource(tables[name], rows, file_format) for name, rows in sources.items()]
+        ).raise_on_failed_jobs()
+        with database.transaction():
+            return publish(
+                database,
+                tables,
+                {
+                    name: f"SELECT {', '.join(tables[name].data_columns)} FROM {LANDING}.{name}"
+                    for name in sources
+                },
+                loaded_at,
+                incomplete={reject.table_name for reject in rejects},
+                allow_removals=allow_removals,
+            )
+
+
+def _resource(
+    table: Table, batches: Iterator[pyarrow.Table], file_format: str
+) -> dlt.sources.DltResource:
+    """Return batches of a table's rows as dlt loads them: these columns, and no others."""
+    import dlt
+
+    return dlt.resource(
+        batches,
+        name=table.name,
+        write_disposition="replace",
+        file_format=file_format,
+        columns={
+            name: {"name": name, "data_type": DLT_TYPES[type_], "nullable": True}
+            | ({"timezone": False} if type_ == "TIMESTAMP" else {})
+            for name, type_ in table.data_columns.items()
+        },
+        schema_contract={"columns": "freeze", "data_type": "freeze"},
+    )
+
+
+@contextmanager
+def _landing_schema(database: Database) -> Iterator[None]:
+    """Clear the schema where an export waits of what a killed landing left, and at the end."""
+    drop = f"DROP SCHEMA IF EXISTS {LANDING} CASCADE"
+    database.adapter.execute(drop)
+    try:
+        yield
+    finally:
+        database.adapter.execute(drop)
+
+
+def land_mirror(
+    database: Database,
+    tables: Mapping[str, Table],
+    settings: api.Settings,
+    loaded_at: datetime,
+    *,
+    allow_removals: bool = False,
+) -> tuple[dict[str, Change], dict[str, int]]:
+    """Land what the mirror of the API holds; `api.mirror` brings that up to date.
+
+    Returns:
+        What changed, by table, and the number of rows that have no place in the contract, by
+        reason.
+
+    Raises:
+        TooManyRemovals, DatabaseError: see `publish`.
+
+    """
+    from sqlglot import transpile
+
+    def native(query: str) -> str:
+        return transpile(query, read="postgres", write=database.adapter.dialect)[0]
+
+    queries = {name: native(query) for name, query in api.contract_queries(settings).items()}
+    with database.transaction():
+        changes = publish(database, tables, queries, loaded_at, allow_removals=allow_removals)
+    skipped = {
+        reason: database.adapter.fetchone(native(query))[0]
+        for reason, query in api.skipped(settings).items()
+    }
+    return changes, skipped

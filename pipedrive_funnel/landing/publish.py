@@ -1,0 +1,182 @@
+"""Bring what was loaded into the raw tables that the models read: all of it, or nothing.
+
+A landing compares sets of rows. A row of the source that the raw table has already is left alone,
+with its `loaded_at`; another one is inserted, with the time of this landing. A row of a snapshot
+that the source no longer has is deleted: it has changed, or it is gone. So landing twice changes
+nothing, and the deals that a run rebuilds are those that something arrived for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipedrive_funnel.export_files import ARRIVAL, REJECTED
+from pipedrive_funnel.landing.contract import SCHEMA, Table
+from pipedrive_funnel.landing.database import Database, DatabaseError
+
+COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types that hold what the contract's hold
+_OTHER_TABLE = "Rename the table, land again, and copy over what you miss."
+
+
+class TooManyRemovals(Exception):
+    """A snapshot lacks so many of the rows that are landed that it is likely to be cut off."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a landing did to a table, in rows.
+
+    Attributes:
+        read: rows of the source; read = landed + unchanged + repeated.
+        landed: of those, the new and the changed ones.
+        unchanged: of those, the ones that had been landed before.
+        repeated: of those, the ones that the source holds more than once.
+        removed: rows that the raw table had and a newer snapshot does not, in no form.
+
+    """
+
+    read: int
+    landed: int
+    unchanged: int
+    repeated: int
+    removed: int
+
+
+def publish(
+    database: Database,
+    tables: Mapping[str, Table],
+    queries: Mapping[str, str],
+    loaded_at: datetime,
+    *,
+    incomplete: Collection[str] = (),
+    allow_removals: bool = False,
+) -> dict[str, Change]:
+    """Bring the rows of each query into its raw table, in the transaction that is open.
+
+    Args:
+        database: where the raw tables are, or are made.
+        tables: the raw tables by name.
+        queries: by table name a SELECT of its columns, without `loaded_at`, that runs on the
+            database; a table without a query is emptied.
+        loaded_at: the time of this landing, UTC without time zone.
+        incomplete: snapshots that rows were rejected of; nothing is removed from their tables.
+        allow_removals: whether more than half of a table's rows may be removed.
+
+    Raises:
+        TooManyRemovals: more than half would be removed, and that is not allowed.
+        DatabaseError: a raw table is there and has other columns.
+
+    """
+    create_raw_tables(database, tables)
+    return {
+        name: _publish_table(
+            database,
+            table,
+            queries.get(name)
+            or f"SELECT {', '.join(table.data_columns)} FROM {_raw(name)} LIMIT 0",
+            loaded_at,
+            may_remove=name not in incomplete,
+            allow_removals=allow_removals,
+        )
+        for name, table in tables.items()
+    }
+
+
+def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
+    """Create the raw tables that are not there, described as in the contract.
+
+    Raises:
+        DatabaseError: a raw table is there and has other columns.
+
+    """
+    from sqlglot import exp
+
+    adapter = database.adapter
+    adapter.create_schema(SCHEMA)
+    for table in tables.values():
+        types = {
+            name: exp.DataType.build(type_, dialect="postgres")
+            for name, type_ in table.columns.items()
+        }
+        if not adapter.table_exists(_raw(table.name)):
+            adapter.create_table(
+                _raw(table.name),
+                types,
+                table_description=table.description,
+                column_descriptions=table.column_descriptions,
+            )
+        for name, type_ in adapter.columns(_raw(table.name)).items():
+            found = type_.sql("postgres")
+            if name in types and COMPATIBLE.get(found, found) != table.columns[name]:
+                raise DatabaseError(
+                    f"Column {name} of {_raw(table.name)} is {found}, and the contract "
+                    f"(external_models.yaml) says {table.columns[name]}. {_OTHER_TABLE}"
+                )
+            types.pop(name, None)
+        if types:
+            raise DatabaseError(
+                f"{_raw(table.name)} has no column {', '.join(types)}. {_OTHER_TABLE}"
+            )
+
+
+def _publish_table(
+    database: Database,
+    table: Table,
+    query: str,
+    loaded_at: datetime,
+    *,
+    may_remove: bool,
+    allow_removals: bool,
+) -> Change:
+    """Bring the rows of a query into one raw table."""
+    raw = _raw(table.name)
+    columns = ", ".join(table.data_columns)
+    execute, fetch = database.adapter.execute, database.adapter.fetchone
+
+    read, before = fetch(f"SELECT (SELECT COUNT(*) FROM ({query}) AS q), COUNT(*) FROM {raw}")
+    execute(f"CREATE TEMPORARY TABLE source_rows AS SELECT DISTINCT {columns} FROM ({query}) AS q")
+    execute("ANALYZE source_rows")
+    execute(
+        "CREATE TEMPORARY TABLE arrived AS "
+        f"SELECT {columns} FROM source_rows EXCEPT SELECT {columns} FROM {raw}"
+    )
+    removed = 0
+    if not table.is_log:
+        execute(
+            "CREATE TEMPORARY TABLE gone AS "
+            f"SELECT {columns} FROM {raw} EXCEPT SELECT {columns} FROM source_rows"
+        )
+        same_key = " AND ".join(f"source_rows.{name} = gone.{name}" for name in table.key)
+        is_replaced = f"EXISTS (SELECT 1 FROM source_rows WHERE {same_key})"
+        if may_remove:
+            (removed,) = fetch(f"SELECT COUNT(*) FROM gone WHERE NOT {is_replaced}")
+            if removed > before / 2 and table.name != REJECTED and not allow_removals:
+                raise TooManyRemovals(
+                    f"{table.name}: {removed:,} of the {before:,} rows that are landed are not in "
+                    "this source. If they are really gone, say --allow-removals; "
+                    "nothing was written."
+                )
+        same_row = " AND ".join(
+            f"{raw}.{name} {'=' if name in table.key else 'IS NOT DISTINCT FROM'} gone.{name}"
+            for name in table.data_columns
+        )
+        condition = same_row if may_remove else f"{same_row} AND {is_replaced}"
+        execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
+        execute("DROP TABLE gone")
+    landed, distinct = fetch(
+        "SELECT (SELECT COUNT(*) FROM arrived), (SELECT COUNT(*) FROM source_rows)"
+    )
+    execute(
+        f"INSERT INTO {raw} ({columns}, {ARRIVAL}) "
+        f"SELECT {columns}, CAST('{loaded_at:%Y-%m-%d %H:%M:%S.%f}' AS TIMESTAMP) FROM arrived"
+    )
+    execute("DROP TABLE arrived")
+    execute("DROP TABLE source_rows")
+    execute(f"ANALYZE {raw}")
+    return Change(read, landed, distinct - landed, read - distinct, removed)
+
+
+def _raw(name: str) -> str:
+    return f"{SCHEMA}.{name}"
