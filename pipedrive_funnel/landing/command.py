@@ -64,6 +64,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             action="store_true",
             help="also land when more than half of a table's rows are gone from the source",
         )
+        source.add_argument(
+            "--replace",
+            action="store_true",
+            help="also remove changes of deals that this source lacks: after another source",
+        )
         source.set_defaults(run=run)
 
 
@@ -203,9 +208,7 @@ def _land_export(options: argparse.Namespace) -> None:
             return
         database = _open_database(options)
         with database.exclusively():
-            changes = land_export(
-                database, tables, files, _now(), allow_removals=options.allow_removals
-            )
+            changes = land_export(database, tables, files, _now(), **_removals(options))
     _print_changes(changes, rejected)
     if rejected:
         print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
@@ -227,13 +230,18 @@ def _land_api(options: argparse.Namespace) -> None:
     with database.exclusively():
         _print_read(api.mirror(settings, database, full=options.full, report=_print_progress))
         changes, skipped = land_mirror(
-            database, read_tables(), settings, _now(), allow_removals=options.allow_removals
+            database, read_tables(), settings, _now(), **_removals(options)
         )
     _print_changes(changes, {})
     for reason, rows in skipped.items():
         if rows:
             print(f"  not landed: {rows:,} {reason}")
     _finish(options, database)
+
+
+def _removals(options: argparse.Namespace) -> dict[str, bool]:
+    """Return what may be removed, as `publish` wants it."""
+    return {"allow_removals": options.allow_removals, "replace": options.replace}
 
 
 def _now() -> datetime:

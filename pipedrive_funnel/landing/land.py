@@ -31,6 +31,7 @@ def land_export(
     loaded_at: datetime,
     *,
     allow_removals: bool = False,
+    replace: bool = False,
 ) -> dict[str, Change]:
     """Land the rows of files that have been read, and note those that were rejected.
 
@@ -39,7 +40,8 @@ def land_export(
         tables: the raw tables by name.
         files: one for each of them, read.
         loaded_at: the time of this landing, UTC without time zone.
-        allow_removals: whether more than half of a table's rows may be removed.
+        allow_removals: see `publish`.
+        replace: see `publish`.
 
     Raises:
         TooManyRemovals, DatabaseError: see `publish`.
@@ -64,6 +66,7 @@ def land_export(
                 loaded_at,
                 incomplete={reject.table_name for reject in rejects},
                 allow_removals=allow_removals,
+                replace=replace,
             )
 
 
@@ -105,6 +108,7 @@ def land_mirror(
     loaded_at: datetime,
     *,
     allow_removals: bool = False,
+    replace: bool = False,
 ) -> tuple[dict[str, Change], dict[str, int]]:
     """Land what the mirror of the API holds; `api.mirror` brings that up to date.
 
@@ -123,7 +127,9 @@ def land_mirror(
 
     queries = {name: native(query) for name, query in api.contract_queries(settings).items()}
     with database.transaction():
-        changes = publish(database, tables, queries, loaded_at, allow_removals=allow_removals)
+        changes = publish(
+            database, tables, queries, loaded_at, allow_removals=allow_removals, replace=replace
+        )
     skipped = {
         reason: database.adapter.fetchone(native(query))[0]
         for reason, query in api.skipped(settings).items()

@@ -52,6 +52,7 @@ def publish(
     *,
     incomplete: Collection[str] = (),
     allow_removals: bool = False,
+    replace: bool = False,
 ) -> dict[str, Change]:
     """Bring the rows of each query into its raw table, in the transaction that is open.
 
@@ -63,6 +64,8 @@ def publish(
         loaded_at: the time of this landing, UTC without time zone.
         incomplete: snapshots that rows were rejected of; nothing is removed from their tables.
         allow_removals: whether more than half of a table's rows may be removed.
+        replace: whether rows that the source does not have are removed from logs, too, and in any
+            number.
 
     Raises:
         TooManyRemovals: more than half would be removed, and that is not allowed.
@@ -77,8 +80,9 @@ def publish(
             queries.get(name)
             or f"SELECT {', '.join(table.data_columns)} FROM {_raw(name)} LIMIT 0",
             loaded_at,
-            may_remove=name not in incomplete,
-            allow_removals=allow_removals,
+            is_snapshot=replace or not table.is_log,
+            is_complete=name not in incomplete,
+            allow_removals=allow_removals or replace,
         )
         for name, table in tables.items()
     }
@@ -127,7 +131,8 @@ def _publish_table(
     query: str,
     loaded_at: datetime,
     *,
-    may_remove: bool,
+    is_snapshot: bool,
+    is_complete: bool,
     allow_removals: bool,
 ) -> Change:
     """Bring the rows of a query into one raw table."""
@@ -143,14 +148,14 @@ def _publish_table(
         f"SELECT {columns} FROM source_rows EXCEPT SELECT {columns} FROM {raw}"
     )
     removed = 0
-    if not table.is_log:
+    if is_snapshot:
         execute(
             "CREATE TEMPORARY TABLE gone AS "
             f"SELECT {columns} FROM {raw} EXCEPT SELECT {columns} FROM source_rows"
         )
         same_key = " AND ".join(f"source_rows.{name} = gone.{name}" for name in table.key)
         is_replaced = f"EXISTS (SELECT 1 FROM source_rows WHERE {same_key})"
-        if may_remove:
+        if is_complete:
             (removed,) = fetch(f"SELECT COUNT(*) FROM gone WHERE NOT {is_replaced}")
             if removed > before / 2 and table.name != REJECTED and not allow_removals:
                 raise TooManyRemovals(
@@ -162,7 +167,7 @@ def _publish_table(
             f"{raw}.{name} {'=' if name in table.key else 'IS NOT DISTINCT FROM'} gone.{name}"
             for name in table.data_columns
         )
-        condition = same_row if may_remove else f"{same_row} AND {is_replaced}"
+        condition = same_row if is_complete else f"{same_row} AND {is_replaced}"
         execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
         execute("DROP TABLE gone")
     landed, distinct = fetch(
