@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import duckdb
 import pytest
 import sqlglot
+from warehouse import PROJECT
 
 from pipedrive_funnel.landing import api
 from pipedrive_funnel.landing.api_client import ApiError, Settings
 from pipedrive_funnel.landing.api_tables import ENDPOINTS, TABLES, changelog_rows, selection
+from pipedrive_funnel.landing.contract import read_tables
+
+LANDING = PROJECT / "docs" / "landing.md"
 
 DEAL = {
     **{"id": 7, "owner_id": 42, "pipeline_id": 1, "stage_id": 5, "title": "not needed"},
@@ -174,3 +179,14 @@ def test_variable_that_is_no_use_is_named(
     with pytest.raises(ApiError, match=name) as raised:
         Settings.from_environment()
     assert "sec" not in str(raised.value)
+
+
+def test_every_column_is_documented_with_the_field_it_comes_from() -> None:
+    documented = re.findall(r"^\| `(\w+\.\w+)` \|", LANDING.read_text(), re.MULTILINE)
+    contract = [
+        f"{table.name}.{column}"
+        for table in read_tables().values()
+        if table.name != "rejected_rows"
+        for column in table.data_columns
+    ]
+    assert sorted(documented) == sorted(contract)
