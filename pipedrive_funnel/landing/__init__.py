@@ -8,6 +8,7 @@
     publish     the rows of either, brought into the raw tables as a whole
     contract    which tables and columns these are: external_models.yaml
     database    the database behind a gateway of config.yaml
+    scratch     room on disk
 
 docs/landing.md says how to use it.
 """

@@ -194,7 +194,8 @@ def _changelogs(settings: Settings, deals: list[Row], progress: _Progress) -> li
 
     request = _request(CHANGELOGS, "changelogs", progress)
     # A deal that was deleted for good since it was listed has no log. It is counted by `skipped`.
-    request["response_actions"].append({"status_code": 404, "action": "ignore"})
+    no_log = {"status_code": 404, "content": '"success"', "action": "ignore"}  # Pipedrive says so
+    request["response_actions"].append(no_log)
     resource = {
         "name": "changelogs",
         "endpoint": request | {"data_selector": "$"},  # the page as one row: it may have no data

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import mmap
 import sys
-import tempfile
 import typing as t
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +27,7 @@ from pipedrive_funnel.export_files import (
     value_defect,
 )
 from pipedrive_funnel.landing.contract import Table
+from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
     import duckdb
@@ -72,8 +72,8 @@ def open_export(directory: Path, tables: Mapping[str, Table]) -> Iterator[list[C
     import duckdb
 
     with (
-        tempfile.TemporaryDirectory(prefix="pipedrive_export_") as scratch,
-        duckdb.connect(Path(scratch) / "export.duckdb") as connection,
+        scratch_directory() as scratch,
+        duckdb.connect(scratch / "export.duckdb") as connection,
     ):
         connection.execute("SET memory_limit = '512MB'")
         files, defects = [], []

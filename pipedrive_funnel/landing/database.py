@@ -7,11 +7,12 @@ pipelines load with the same settings.
 from __future__ import annotations
 
 import os
-import tempfile
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
     import dlt
@@ -65,7 +66,8 @@ class Database:
             )
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, so that others can open a DuckDB file."""
+        self.adapter.close()
         self._context.close()
 
     def reads_landed(self, environment: str) -> bool:
@@ -82,9 +84,9 @@ class Database:
         Its working directory is thrown away: what a pipeline must remember is in the database,
         so that a killed landing leaves nothing behind that the next one could stumble over.
         """
-        with tempfile.TemporaryDirectory(prefix="pipedrive_landing_") as directory:
+        with scratch_directory() as directory:
             os.environ.update(
-                DLT_DATA_DIR=directory,
+                DLT_DATA_DIR=str(directory),
                 RUNTIME__DLTHUB_TELEMETRY="false",
                 RUNTIME__LOG_LEVEL="CRITICAL",  # what matters comes as an exception
                 LOAD__WORKERS="4",
@@ -95,7 +97,7 @@ class Database:
                 f"{dataset}_{self.gateway}",
                 destination=self._destination(),
                 dataset_name=dataset,
-                pipelines_dir=directory,
+                pipelines_dir=str(directory),
             )
 
     def _destination(self) -> t.Any:
