@@ -23,12 +23,14 @@ install: .venv/installed ## Create .venv and install what requirements.txt pins
 
 dev: install ## Build the funnel in the environment dev and print it
 	@$(FUNNEL) check
+	@$(FUNNEL) refresh dev --gateway $(GATEWAY)
 	$(SQLMESH) plan dev --auto-apply --no-prompts
 	@$(FUNNEL) show dev --gateway $(GATEWAY)
 
 prod: install ## Promote to prod: views only, nothing is computed twice
 	@$(FUNNEL) check
 	$(SQLMESH) plan prod --auto-apply --no-prompts
+	@$(FUNNEL) refresh prod --gateway $(GATEWAY)
 	@$(FUNNEL) show prod --gateway $(GATEWAY)
 
 land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_raw
@@ -38,7 +40,7 @@ refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
 
 test: lint ## Check everything that must pass, on DuckDB and PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: install ## Check conventions and formatting
 	$(BIN)/ruff check

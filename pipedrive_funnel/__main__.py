@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
 from pipedrive_funnel import export_files, show
 from pipedrive_funnel.landing import command as land
+from pipedrive_funnel.landing import refresh
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # texts of an export may have any character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="python -m pipedrive_funnel", description="Commands of the Pipedrive sales funnel."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (export_files, land, show):
+    for module in (export_files, land, refresh, show):
         module.add_command(commands)
     options = parser.parse_args(arguments)
     return options.run(options)

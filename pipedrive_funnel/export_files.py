@@ -42,7 +42,7 @@ _BOOLEAN = re.compile(r"True|TRUE|true|False|FALSE|false")
 # The forms that DuckDB and PostgreSQL cast to the same time: they differ in a Z without seconds
 # and in more than six decimals, for example.
 _TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
     r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?Z?)?)?"
 )
 _TEXT = re.compile(r"[^\x00]*")

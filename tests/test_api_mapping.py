@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from datetime import UTC, datetime
 
 import duckdb
 import pytest
@@ -190,3 +191,28 @@ def test_every_column_is_documented_with_the_field_it_comes_from() -> None:
         for column in table.data_columns
     ]
     assert sorted(documented) == sorted(contract)
+
+
+def test_an_update_in_the_future_hides_no_later_ones() -> None:
+    """What is read next begins at the latest update that is known."""
+    row = selection(ENDPOINTS["deals"])(DEAL | {"update_time": "2999-01-01T00:00:00Z"})
+    assert "2026" <= row["update_time"][:19] <= datetime.now(UTC).isoformat()[:19]
+
+
+def test_a_due_date_of_long_ago_is_one() -> None:
+    activity = {
+        **{"id": 1, "type": "call", "owner_id": 1, "deal_id": 1, "done": True, "is_deleted": False},
+        **{"due_date": "0024-05-01", "due_time": "", "update_time": "2024-01-01T00:00:00Z"},
+    }
+    assert selection(ENDPOINTS["activities"])(activity)["due_to"] == "0024-05-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("number", [2**63, 2**80])
+def test_an_id_that_no_column_holds_is_said(number: int) -> None:
+    with pytest.raises(ApiError, match="id that is no|whose id is no whole number"):
+        selection(ENDPOINTS["deals"])(DEAL | {"id": number})
+
+
+def test_a_change_to_no_stage_or_owner_is_left_out() -> None:
+    log = [change("user_id", 42, None), change("stage_id", 5, -1, "2024-01-03 08:00:00")]
+    assert changes_of(log) == [("stage_id", "5", CREATED), FIRST_OWNER]

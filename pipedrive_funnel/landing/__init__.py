@@ -1,6 +1,7 @@
 """The step before the models: land an export or Pipedrive's API in the schema `pipedrive_raw`.
 
-    command     what is typed: `python -m pipedrive_funnel land` and `refresh`
+    command     what is typed: `python -m pipedrive_funnel land`
+    refresh     an environment, brought up to date with what was landed
     csv_export  an export in CSV files: rows that fit, and rows that are rejected
     api         Pipedrive's API, mirrored in the schema `pipedrive_api`; api_client reaches it,
                 api_tables says what is kept of it, api_mapping makes the raw tables of that

@@ -15,6 +15,7 @@ import typing as t
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from pipedrive_funnel.landing.api_client import (
     ApiError,
@@ -58,6 +59,7 @@ Report = Callable[[str, int], None]
 
 PAGE = 500  # rows, the most that the API gives
 BATCH = 1_000  # change logs that are loaded at a time
+ACCOUNT = f"{MIRROR}.account"
 LAG = timedelta(minutes=5)  # what is updated may show in lists and logs this much later
 
 
@@ -76,7 +78,12 @@ class _Progress:
 
 
 def mirror(
-    settings: Settings, database: Database, *, full: bool = False, report: Report
+    settings: Settings,
+    database: Database,
+    *,
+    full: bool = False,
+    replace: bool = False,
+    report: Report,
 ) -> dict[str, int]:
     """Bring the mirror up to date.
 
@@ -85,6 +92,7 @@ def mirror(
         database: where the mirror is.
         full: read everything, not only what was updated since the last time. Activities that the
             API no longer has leave the mirror; deals, stages and users are history and stay.
+        replace: whether a mirror of another account may be dropped.
         report: called with the name of a list and the rows of it that were read so far.
 
     Returns:
@@ -95,9 +103,11 @@ def mirror(
 
     """
     progress = _Progress(report)
+    _drop_another_account(settings, database, replace=replace)
     with explained(settings), database.pipeline(MIRROR) as pipeline:
         lists = _lists(settings, ENDPOINTS, progress, full=full)
         (load,) = pipeline.run([*_empty_tables(), *lists]).loads_ids
+        _note_account(settings, database)
         if full:  # what was not loaded again is gone
             with database.transaction():
                 database.adapter.execute(
@@ -110,6 +120,40 @@ def mirror(
             pipeline.run(_changelogs(settings, deals, progress))
             last = deals[-1]["id"]
     return dict(progress.counts)
+
+
+def _drop_another_account(settings: Settings, database: Database, *, replace: bool) -> None:
+    """Drop the mirror if it is another account's and that is wanted.
+
+    Raises:
+        ApiError: it is another's, and that is not wanted, or this one cannot be read.
+
+    """
+    adapter, host = database.adapter, urlsplit(settings.url).hostname
+    if not adapter.table_exists(ACCOUNT):
+        return
+    (found,) = adapter.fetchone(f"SELECT host FROM {ACCOUNT}")
+    if found == host:
+        return
+    check(settings)  # it may be a slip of the pen
+    if not replace:
+        raise ApiError(
+            f"The schema {MIRROR} mirrors {found}, and this is {host}: say --replace to land "
+            "another account in place of it."
+        )
+    with database.transaction():
+        for schema in (MIRROR, f"{MIRROR}_staging"):
+            adapter.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def _note_account(settings: Settings, database: Database) -> None:
+    """Note whose mirror it is."""
+    if not database.adapter.table_exists(ACCOUNT):
+        host = urlsplit(settings.url).hostname
+        with database.transaction():
+            database.adapter.execute(
+                f"CREATE TABLE {ACCOUNT} AS SELECT CAST('{host}' AS TEXT) AS host"
+            )
 
 
 def check(settings: Settings) -> dict[str, int]:

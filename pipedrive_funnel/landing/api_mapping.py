@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import typing as t
 
+from pipedrive_funnel.landing.contract import FIELDS_WITH_IDS, ID
+
 if t.TYPE_CHECKING:
     from pipedrive_funnel.landing.api_client import Settings
 
 MIRROR = "pipedrive_api"  # the schema that holds the mirror
 # The deals whose whole change log the mirror has; an empty log, too, has the row without a field.
-_READ = f"SELECT deal_id FROM {MIRROR}.changelogs WHERE field_key IS NULL"
+# Deals whose whole change log the mirror has. A log that is older than the deal's row is not it:
+# Pipedrive has refused a newer one.
+_READ = f"""
+  SELECT logs.deal_id
+  FROM {MIRROR}.changelogs AS logs
+  JOIN {MIRROR}.deals AS listed
+    ON listed.id = logs.deal_id
+  WHERE
+    logs.field_key IS NULL
+    AND (logs.update_time IS NULL OR logs.update_time = listed.update_time)
+"""
 
 
 def contract_queries(settings: Settings) -> dict[str, str]:
@@ -54,6 +66,10 @@ def skipped(settings: Settings) -> dict[str, str]:
         "deals whose change log Pipedrive does not give": (
             f"{deals} {_is_chosen('id', settings)} AND {_is_not_in('deals.id', _READ)}"
         ),
+        "changes to no stage or no owner": (
+            f"SELECT COUNT(*) FROM {MIRROR}.changelogs WHERE field_key IN {FIELDS_WITH_IDS} "
+            f"AND NOT {_is_id('new_value')} AND {_is_chosen('deal_id', settings)}"
+        ),
     }
     if settings.pipeline_id is not None:
         chosen = _chosen(settings.pipeline_id)
@@ -74,7 +90,8 @@ def _deal_changes(settings: Settings) -> str:
     old value is NULL, the field was empty at first: then the change itself brings the first value.
     The first change is the earliest one. Of several in the same second, it is the one whose old
     value none of the others brought, else (A to B to A) the one that was delivered last: Pipedrive
-    delivers the newest first.
+    delivers the newest first. A change to no stage or to no owner is left out: the deal stays where
+    the log has it.
 
     UNION removes duplicates: a change that the log holds twice is one row, as in staging.
     """
@@ -144,10 +161,11 @@ FROM chosen
 UNION
 SELECT deal_id, add_time AS change_time, field_key AS changed_field_key, first_value AS new_value
 FROM first_values
-WHERE first_value IS NOT NULL
+WHERE {_is_id("first_value")}
 UNION
 SELECT deal_id, change_time, field_key AS changed_field_key, new_value
 FROM changes
+WHERE field_key NOT IN {FIELDS_WITH_IDS} OR {_is_id("new_value")}
 """
 
 
@@ -174,3 +192,8 @@ def _chosen(pipeline_id: int) -> str:
 
 def _is_not_in(deal_id: str, deals: str) -> str:
     return f"NOT EXISTS(SELECT 1 FROM ({deals}) AS those WHERE those.deal_id = {deal_id})"
+
+
+def _is_id(value: str) -> str:
+    """Return the condition that a text is the id of a stage or user."""
+    return f"COALESCE({value}, '') ~ '^({ID})$'"

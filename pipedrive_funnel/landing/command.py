@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import logging
+import io
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -16,21 +17,17 @@ from pipedrive_funnel.export_files import FUNNEL_STEPS, REJECTED
 from pipedrive_funnel.landing import api
 from pipedrive_funnel.landing.contract import PROJECT, SCHEMA, read_tables
 from pipedrive_funnel.landing.csv_export import CsvFile, ExportError, open_export
-from pipedrive_funnel.landing.database import Database, DatabaseError
+from pipedrive_funnel.landing.database import Database, DatabaseError, reason_of
 from pipedrive_funnel.landing.land import land_export, land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+from pipedrive_funnel.landing.refresh import LandingError, refresh, sqlmesh
 
 DONE, FAILED, BAD_INPUT, NO_API = range(4)  # exit codes
 STOPPED = 130  # what shells say after Ctrl-C
 USE_LANDED = f"SQLMESH__VARIABLES__RAW_SCHEMA={SCHEMA}"
 
-
 COLUMNS = ("read", "landed", "unchanged", "repeated", "rejected", "removed")
 REJECTS_SHOWN = 5  # of a file; the table has them all
-
-
-class LandingError(Exception):
-    """The landing cannot be done as it was asked for. The message says what to do."""
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,6 +71,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Land, and return the exit code: a message takes the place of a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear up as after Ctrl-C
     try:
         _land(options)
     except ExportError as error:
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _fail(STOPPED, "Stopped. Landing again is safe.")
     except Exception as error:
-        if reason := _reason(error):
+        if reason := reason_of(error):
             return _fail(FAILED, reason, "Landing again is safe.")
         raise
     return DONE
@@ -96,20 +94,6 @@ def run(options: argparse.Namespace) -> int:
 def _fail(code: int, *lines: str) -> int:
     print(*lines, sep="\n", file=sys.stderr)
     return code
-
-
-def _reason(error: BaseException | None) -> str | None:
-    """Return what the database or the machine said; dlt and SQLMesh wrap its errors."""
-    import duckdb
-    import psycopg2
-
-    while error is not None:
-        if isinstance(error, duckdb.Error | psycopg2.Error):
-            return f"The database says: {' '.join(str(error).split())}"
-        if isinstance(error, OSError):
-            return f"The machine says: {error}"
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _land(options: argparse.Namespace) -> None:
@@ -143,100 +127,82 @@ def _open_database(options: argparse.Namespace) -> Database:
 
 
 def _finish(options: argparse.Namespace, database: Database) -> None:
-    """Bring prod up to date if that is wanted, else say what to type next."""
-    if options.refresh:
-        _refresh_prod(database)
-    else:
-        _print_next(database)
-
-
-def _refresh_prod(database: Database) -> None:
-    """Run prod, so that it shows what was landed; plan it first where it does not read that.
+    """Bring prod up to date if that is wanted, else say what to type next.
 
     Raises:
-        LandingError: an audit has stopped it.
+        LandingError: prod could not be brought up to date.
 
     """
-    is_planned = database.reads_landed("prod")
-    database.close()
-    if not is_planned:
-        _sqlmesh(database, "plan", "prod", "--auto-apply", "--no-prompts")
-    _sqlmesh(database, "run", "prod", "--ignore-cron")  # else a second run of a day does nothing
+    if not options.refresh:
+        _print_next(options, database)
+        return
+    if not database.reads_landed("prod"):
+        sqlmesh(database, "plan", "prod", "--auto-apply", "--no-prompts")
+    elif options.replace:  # histories keep what has gone from their log until they are built anew
+        history = "pipedrive_intermediate.int_deal_stage_history"
+        plan = ("plan", "prod", "--auto-apply", "--no-prompts", "--restate-model", history)
+        sqlmesh(database, *plan)
+    refresh(database, "prod")
     option = "" if database.is_default else f" --gateway {database.gateway}"
     print(f"\nprod shows what was landed: .venv/bin/python -m pipedrive_funnel show prod{option}")
-
-
-def _sqlmesh(database: Database, *arguments: str) -> None:
-    """Do what `sqlmesh --gateway GATEWAY ARGUMENTS` does.
-
-    In this process, because another one would find the DuckDB file locked.
-
-    Raises:
-        LandingError: it has failed, and said why.
-
-    """
-    from sqlmesh.cli.main import cli
-
-    # SQLMesh's telemetry, switched off, has set one up that would print all that is logged
-    logging.getLogger().handlers.clear()
-    try:
-        cli(
-            ["--paths", str(PROJECT), "--gateway", database.gateway, *arguments],
-            standalone_mode=False,
-        )
-    except SystemExit as exit:
-        if exit.code:
-            raise LandingError(
-                f"sqlmesh {' '.join(arguments)} failed, see above. What was landed is kept; "
-                "docs/operations.md says what to do when an audit blocks."
-            ) from exit
 
 
 def _land_export(options: argparse.Namespace) -> None:
     tables = read_tables()
     with open_export(options.directory, tables) as files:
-        print(f"Reading {options.directory}")
+        print(f"Reading {options.directory}", flush=True)
         for file in files:
             file.read()
             print(f"  {file.path.name:<20}{file.rows_read:>12,}", flush=True)
         rejected = Counter(reject.table_name for file in files for reject in file.rejects)
         _print_rejects(files)
-        if rejected and options.strict:
-            raise LandingError(f"{rejected.total():,} rows are rejected: nothing was written.")
+        if rejected and (options.strict or options.replace):
+            option = "--strict" if options.strict else "--replace"
+            raise LandingError(
+                f"{rejected.total():,} rows are rejected, and that is not for {option}: "
+                "nothing was written."
+            )
         if options.dry_run:
             print("\nNothing was written.")
             return
         database = _open_database(options)
         with database.exclusively():
             changes = land_export(database, tables, files, _now(), **_removals(options))
-    _print_changes(changes, rejected)
-    if rejected:
-        print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
-    _finish(options, database)
+            _print_changes(changes, rejected)
+            if rejected:
+                print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
+            _finish(options, database)
 
 
 def _land_api(options: argparse.Namespace) -> None:
     database = _open_database(options)  # reads .env, where the settings may be
     settings = api.Settings.from_environment()
     if options.suggest_steps:
-        _suggest_steps(api.suggest_steps(settings))
+        _suggest_steps(api.suggest_steps(settings), dry_run=options.dry_run)
         return
-    print(f"Reading {settings.url}")
+    print(f"Reading {settings.url}", flush=True)
     if options.dry_run:
         _print_read(api.check(settings))
         database.adapter.fetchone("SELECT 1")
         print("\nThe token and the database work. Nothing was written.")
         return
     with database.exclusively():
-        _print_read(api.mirror(settings, database, full=options.full, report=_print_progress))
+        read = api.mirror(
+            settings,
+            database,
+            full=options.full,
+            replace=options.replace,
+            report=_print_progress,
+        )
+        _print_read(read)
         changes, skipped = land_mirror(
             database, read_tables(), settings, _now(), **_removals(options)
         )
-    _print_changes(changes, {})
-    for reason, rows in skipped.items():
-        if rows:
-            print(f"  not landed: {rows:,} {reason}")
-    _finish(options, database)
+        _print_changes(changes, {})
+        for reason, rows in skipped.items():
+            if rows:
+                print(f"  not landed: {rows:,} {reason}")
+        _finish(options, database)
 
 
 def _removals(options: argparse.Namespace) -> dict[str, bool]:
@@ -249,15 +215,21 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _suggest_steps(steps: list[tuple[str, str, str, str]]) -> None:
+def _suggest_steps(steps: list[tuple[str, str, str, str]], *, dry_run: bool) -> None:
     """Write the mapping of steps, and keep the one that was there."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
+    print(text.getvalue())
     path = PROJECT / "seeds" / "funnel_steps.csv"
-    kept = path.with_name("funnel_steps.previous.csv")
-    path.replace(kept)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
-    print(path.read_text(encoding="utf-8"))
-    print(f"This is now {os.path.relpath(path)}; what it was is {kept.name}.")
+    if dry_run:
+        print("Nothing was written.")
+        return
+    if path.read_text(encoding="utf-8") == text.getvalue():
+        print(f"That is what {os.path.relpath(path)} has.")
+        return
+    kept = path.replace(path.with_name("funnel_steps.previous.csv"))
+    path.write_text(text.getvalue(), encoding="utf-8")
+    print(f"This is now {os.path.relpath(path)}; what it was is {os.path.relpath(kept)}.")
     print("Edit it until each step is the stage or call type that your business means by it.")
 
 
@@ -299,12 +271,13 @@ def _print_changes(changes: Mapping[str, Change], rejected: Mapping[str, int]) -
         print(f"  {name:<16}" + "".join(f"{count:>12,}" for count in counts))
 
 
-def _print_next(database: Database) -> None:
+def _print_next(options: argparse.Namespace, database: Database) -> None:
     """Say what to type next."""
     make = "" if database.is_default else f" GATEWAY={database.gateway}"
     if database.raw_schema != SCHEMA:
         print("\nThe models still read the sample. Let them read what was landed, and build dev:")
         print(f"  echo {USE_LANDED} >> .env\n  make dev{make}")
     else:
+        source = f" SOURCE={options.directory}" if options.source == "csv" else ""
         print("\nNext: build dev from what was landed, or bring prod up to date.")
-        print(f"  make dev{make}\n  make refresh{make}")
+        print(f"  make dev{make}\n  make refresh{make}{source}")

@@ -12,16 +12,22 @@ SCHEMA = "pipedrive_raw"
 # A change of a deal stays when a later export or answer does not have it; the other tables are
 # snapshots, and a row that a newer snapshot does not have is gone.
 LOGS = {"deal_changes"}
-# What identifies a row, and must be filled in it. In a log the value is part of it, too.
+# What identifies a row; in a log the value does, too.
 KEYS = {
     "activity": ("activity_id", "deal_id"),
-    "activity_types": ("id", "type"),
+    "activity_types": ("id",),
     "deal_changes": ("deal_id", "change_time", "changed_field_key"),
     "fields": ("field_key",),
     "stages": ("stage_id",),
     "users": ("id",),
     REJECTED: ("table_name", "file_name", "raw_text"),
 }
+# What else must be filled in a row
+REQUIRED = {"activity_types": ("type",)}
+
+# Fields of a deal whose changes hold an id, which audits/changes_hold_ids.sql guards in any source
+FIELDS_WITH_IDS = ("stage_id", "user_id")
+ID = "0|[1-9][0-9]{0,17}"
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,13 @@ class Table:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns that identify a row, and that a row cannot do without."""
+        """The columns that identify a row."""
         return KEYS[self.name]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that a row cannot do without, its key among them."""
+        return self.key + REQUIRED.get(self.name, ())
 
     @property
     def is_log(self) -> bool:

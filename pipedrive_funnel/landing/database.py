@@ -26,6 +26,20 @@ class DatabaseError(Exception):
     """A database cannot be used. The message is for people and says what to do."""
 
 
+def reason_of(error: BaseException | None) -> str | None:
+    """Return what the database or the machine said; dlt and SQLMesh wrap its errors."""
+    import duckdb
+    import psycopg2
+
+    while error is not None:
+        if isinstance(error, duckdb.Error | psycopg2.Error):
+            return f"The database says: {' '.join(str(error).split())}"
+        if isinstance(error, OSError):
+            return f"The machine says: {error}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class Database:
     """A database to land in.
 
@@ -94,7 +108,7 @@ class Database:
             import dlt
 
             yield dlt.pipeline(
-                f"{dataset}_{self.gateway}",
+                dataset,
                 destination=self._destination(),
                 dataset_name=dataset,
                 pipelines_dir=str(directory),

@@ -128,7 +128,13 @@ def land_mirror(
     queries = {name: native(query) for name, query in api.contract_queries(settings).items()}
     with database.transaction():
         changes = publish(
-            database, tables, queries, loaded_at, allow_removals=allow_removals, replace=replace
+            database,
+            tables,
+            queries,
+            loaded_at,
+            allow_removals=allow_removals,
+            replace=replace,
+            whole={"deal_changes": "deal_id"},  # what was derived for a deal may turn out wrong
         )
     skipped = {
         reason: database.adapter.fetchone(native(query))[0]

@@ -53,6 +53,7 @@ def publish(
     incomplete: Collection[str] = (),
     allow_removals: bool = False,
     replace: bool = False,
+    whole: Mapping[str, str] | None = None,
 ) -> dict[str, Change]:
     """Bring the rows of each query into its raw table, in the transaction that is open.
 
@@ -66,6 +67,8 @@ def publish(
         allow_removals: whether more than half of a table's rows may be removed.
         replace: whether rows that the source does not have are removed from logs, too, and in any
             number.
+        whole: logs of which the source has either all rows with a value of some column or none, by
+            that column: of the values that it has, other rows are removed.
 
     Raises:
         TooManyRemovals: more than half would be removed, and that is not allowed.
@@ -81,6 +84,7 @@ def publish(
             or f"SELECT {', '.join(table.data_columns)} FROM {_raw(name)} LIMIT 0",
             loaded_at,
             is_snapshot=replace or not table.is_log,
+            whole=(whole or {}).get(name),
             is_complete=name not in incomplete,
             allow_removals=allow_removals or replace,
         )
@@ -132,6 +136,7 @@ def _publish_table(
     loaded_at: datetime,
     *,
     is_snapshot: bool,
+    whole: str | None,
     is_complete: bool,
     allow_removals: bool,
 ) -> Change:
@@ -148,16 +153,18 @@ def _publish_table(
         f"SELECT {columns} FROM source_rows EXCEPT SELECT {columns} FROM {raw}"
     )
     removed = 0
-    if is_snapshot:
+    if is_snapshot or whole:
+        known = "" if is_snapshot else f" WHERE {whole} IN (SELECT {whole} FROM source_rows)"
         execute(
             "CREATE TEMPORARY TABLE gone AS "
-            f"SELECT {columns} FROM {raw} EXCEPT SELECT {columns} FROM source_rows"
+            f"SELECT {columns} FROM {raw}{known} EXCEPT SELECT {columns} FROM source_rows"
         )
         same_key = " AND ".join(f"source_rows.{name} = gone.{name}" for name in table.key)
         is_replaced = f"EXISTS (SELECT 1 FROM source_rows WHERE {same_key})"
         if is_complete:
             (removed,) = fetch(f"SELECT COUNT(*) FROM gone WHERE NOT {is_replaced}")
-            if removed > before / 2 and table.name != REJECTED and not allow_removals:
+            is_suspicious = is_snapshot and table.name != REJECTED and removed > before / 2
+            if is_suspicious and not allow_removals:
                 raise TooManyRemovals(
                     f"{table.name}: {removed:,} of the {before:,} rows that are landed are not in "
                     "this source. If they are really gone, say --allow-removals; "
