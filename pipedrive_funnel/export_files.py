@@ -18,13 +18,15 @@ import os
 import re
 import reprlib
 import textwrap
+import typing as t
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+from pipedrive_funnel import PROJECT
+
 LISTED = 5  # defects of a file that are described; the others are counted
 # The mapping of stages and call types to steps is no part of an export, but is edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
@@ -107,6 +109,32 @@ TYPES = {
 }
 
 
+# --- the contract ---------------------------------------------------------------------------------
+
+
+def read_contract(project: Path = PROJECT) -> dict[str, dict[str, t.Any]]:
+    """Return what external_models.yaml says of each raw table, by the table's name."""
+    from sqlmesh.utils.yaml import load  # takes a second to import, and the checks need none of it
+
+    models = load(project / "external_models.yaml")
+    return {model["name"].split(".")[-1]: model for model in models}
+
+
+def file_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that its file must have, and their types.
+
+    Raises:
+        ValueError: `columns` has a type that is not in TYPES.
+
+    """
+    for column, type_ in columns.items():
+        if type_ not in TYPES:
+            raise ValueError(
+                f"Column {column}: a file cannot hold {type_}, only {', '.join(TYPES)}"
+            )
+    return {column: type_ for column, type_ in columns.items() if column != ARRIVAL}
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
@@ -149,21 +177,6 @@ def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
             yield _undecodable(path)
         except csv.Error as error:
             yield line, f"{error}. Close the quotes of this row, and double those inside a text."
-
-
-def file_columns(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of a table that its file must have, and their types.
-
-    Raises:
-        ValueError: `columns` has a type that is not in TYPES.
-
-    """
-    for column, type_ in columns.items():
-        if type_ not in TYPES:
-            raise ValueError(
-                f"Column {column}: a file cannot hold {type_}, only {', '.join(TYPES)}"
-            )
-    return {column: type_ for column, type_ in columns.items() if column != ARRIVAL}
 
 
 def header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
@@ -258,7 +271,9 @@ def run(options: argparse.Namespace) -> int:
 
     The six files of an export must be there; funnel_steps.csv, which is no part of it, may be.
     """
-    contract = read_contract(PROJECT / "external_models.yaml")
+    contract = {
+        name: model["columns"] for name, model in read_contract().items() if name != REJECTED
+    }
     if (options.directory / "funnel_steps.csv").exists():
         contract["funnel_steps"] = FUNNEL_STEPS
     defects = [
@@ -275,11 +290,3 @@ def _check_if_there(path: Path, columns: Mapping[str, str]) -> list[str]:
     """Check a file that may be missing."""
     name = os.path.relpath(path)
     return check_file(path, columns, name) if path.is_file() else [f"{name} is missing."]
-
-
-def read_contract(path: Path) -> dict[str, dict[str, str]]:
-    """Return the columns and types of each raw table that is a file, by its name."""
-    from sqlmesh.utils.yaml import load  # takes a second to import, and the checks need none of it
-
-    tables = {model["name"].split(".")[-1]: model["columns"] for model in load(path)}
-    return {name: columns for name, columns in tables.items() if name != REJECTED}

@@ -9,7 +9,8 @@ import typing as t
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
+
+from pipedrive_funnel import PROJECT
 
 if t.TYPE_CHECKING:
     from sqlmesh.core.engine_adapter import EngineAdapter
@@ -17,7 +18,6 @@ if t.TYPE_CHECKING:
 Steps = Sequence[tuple[Decimal, str]]  # funnel step and name
 Report = Sequence[tuple[date, Decimal, int]]  # first day of the month, funnel step, deals
 
-PROJECT = Path(__file__).resolve().parents[1]
 MONTHS_AT_MOST = 12
 MONTH_WIDTH = 8  # of '2024-02' and a blank
 

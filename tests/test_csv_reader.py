@@ -18,11 +18,12 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from warehouse import PROJECT
 
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.export_files import find_defects
 from pipedrive_funnel.landing import command
-from pipedrive_funnel.landing.contract import PROJECT, read_tables
+from pipedrive_funnel.landing.contract import read_tables
 from pipedrive_funnel.landing.csv_export import REJECTS_AT_MOST, CsvFile, ExportError, open_export
 
 TABLES = read_tables()

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipedrive_funnel import PROJECT
 from pipedrive_funnel.export_files import FUNNEL_STEPS, REJECTED
 from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.contract import PROJECT, SCHEMA, read_tables
+from pipedrive_funnel.landing.contract import SCHEMA, read_tables
 from pipedrive_funnel.landing.csv_export import CsvFile, ExportError, open_export
 from pipedrive_funnel.landing.database import Database, DatabaseError, reason_of
 from pipedrive_funnel.landing.land import land_export, land_mirror

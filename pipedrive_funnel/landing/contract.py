@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipedrive_funnel.export_files import ARRIVAL, REJECTED
+from pipedrive_funnel import PROJECT
+from pipedrive_funnel.export_files import REJECTED, file_columns, read_contract
 
-PROJECT = Path(__file__).resolve().parents[2]
 SCHEMA = "pipedrive_raw"
 # A change of a deal stays when a later export or answer does not have it; the other tables are
 # snapshots, and a row that a newer snapshot does not have is gone.
@@ -50,7 +50,7 @@ class Table:
     @property
     def data_columns(self) -> dict[str, str]:
         """Names and types of the columns that come from the source."""
-        return {name: type_ for name, type_ in self.columns.items() if name != ARRIVAL}
+        return file_columns(self.columns)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -70,10 +70,7 @@ class Table:
 
 def read_tables(project: Path = PROJECT) -> dict[str, Table]:
     """Return the tables of external_models.yaml by name."""
-    from sqlmesh.utils.yaml import load
-
     return {
         name: Table(name, model["description"], model["columns"], model["column_descriptions"])
-        for model in load(project / "external_models.yaml")
-        for name in [model["name"].split(".")[-1]]
+        for name, model in read_contract(project).items()
     }

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipedrive_funnel import PROJECT
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
     import dlt
     from sqlmesh.core.engine_adapter import EngineAdapter
 
-PROJECT = Path(__file__).resolve().parents[2]
 _LANDING_LOCK = 7_331_205  # any number: which advisory lock of a PostgreSQL database is ours
 
 

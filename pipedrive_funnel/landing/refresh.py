@@ -6,8 +6,9 @@ import argparse
 import logging
 import sys
 
+from pipedrive_funnel import PROJECT
 from pipedrive_funnel.landing.contract import SCHEMA, read_tables
-from pipedrive_funnel.landing.database import PROJECT, Database, DatabaseError, reason_of
+from pipedrive_funnel.landing.database import Database, DatabaseError, reason_of
 
 
 class LandingError(Exception):
