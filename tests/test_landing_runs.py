@@ -32,7 +32,7 @@ from landing import land_command, land_files, landing_database
 from oracle import Funnel, funnel, modelled_funnel, read_export
 from random_export import random_export
 from test_numbers import ROWS, assert_report_is_the_funnel
-from warehouse import EXPORT_TABLES, MODELS, Warehouse
+from warehouse import EXPORT_TABLES, MODELS, PROJECT, Warehouse
 
 from pipedrive_funnel.landing.contract import Table, read_tables
 
@@ -344,6 +344,41 @@ def test_refresh_plans_a_prod_anew_that_reads_the_sample(
     done = land_command(warehouse, "csv", export, "--refresh")
     assert done.returncode == 0, done.stderr
     assert_prod_shows(warehouse, export)
+
+
+# Stops a command when it comes to the database, as Ctrl-C on a terminal or `kill` does
+STOPPER = """
+import signal, sys
+
+from pipedrive_funnel.__main__ import main
+from pipedrive_funnel.landing import command, refresh
+
+number, *arguments = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+command.Database = refresh.Database = lambda *_: signal.raise_signal(int(number))
+sys.exit(main(arguments))
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=("Ctrl-C", "kill"))
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["land", "api"], "Stopped. Landing again is safe.\n"),
+        (["refresh", "prod"], "Stopped.\n"),
+    ],
+    ids=("land", "refresh"),
+)
+def test_a_command_that_is_stopped_says_so(
+    arguments: list[str], said: str, stop: signal.Signals
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPER, str(int(stop)), *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, said)
 
 
 # --- the landed tables ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@
     contract    which tables and columns these are: external_models.yaml
     database    the database behind a gateway of config.yaml
     scratch     room on disk
+    errors      messages and exit codes
 
 docs/landing.md says how to use it.
 """

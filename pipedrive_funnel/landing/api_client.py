@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pipedrive_funnel.landing.errors import NO_API, LandingError
+
 if t.TYPE_CHECKING:
     from requests import Response
 
@@ -30,8 +32,10 @@ DEFAULTS = {
 }
 
 
-class ApiError(Exception):
-    """Pipedrive cannot be read. The message is one sentence for people and says what to do."""
+class ApiError(LandingError):
+    """Pipedrive cannot be read. The message is one sentence."""
+
+    code = NO_API
 
 
 # --- settings -------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,14 +16,13 @@ from pipedrive_funnel import PROJECT
 from pipedrive_funnel.export_files import FUNNEL_STEPS, REJECTED
 from pipedrive_funnel.landing import api
 from pipedrive_funnel.landing.contract import SCHEMA, read_tables
-from pipedrive_funnel.landing.csv_export import CsvFile, ExportError, open_export
-from pipedrive_funnel.landing.database import Database, DatabaseError, reason_of
+from pipedrive_funnel.landing.csv_export import CsvFile, open_export
+from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.landing.errors import LandingError, exit_code
 from pipedrive_funnel.landing.land import land_export, land_mirror
-from pipedrive_funnel.landing.publish import Change, TooManyRemovals
-from pipedrive_funnel.landing.refresh import LandingError, refresh, sqlmesh
+from pipedrive_funnel.landing.publish import Change
+from pipedrive_funnel.landing.refresh import refresh, sqlmesh
 
-DONE, FAILED, BAD_INPUT, NO_API = range(4)  # exit codes
-STOPPED = 130  # what shells say after Ctrl-C
 USE_LANDED = f"SQLMESH__VARIABLES__RAW_SCHEMA={SCHEMA}"
 
 COLUMNS = ("read", "landed", "unchanged", "repeated", "rejected", "removed")
@@ -71,43 +69,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Land, and return the exit code: a message takes the place of a traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear up as after Ctrl-C
-    try:
-        _land(options)
-    except ExportError as error:
-        return _fail(BAD_INPUT, *error.defects, "Nothing was written.")
-    except TooManyRemovals as error:
-        return _fail(BAD_INPUT, str(error))
-    except api.ApiError as error:
-        return _fail(NO_API, str(error))
-    except (LandingError, DatabaseError) as error:
-        return _fail(FAILED, str(error))
-    except KeyboardInterrupt:
-        return _fail(STOPPED, "Stopped. Landing again is safe.")
-    except Exception as error:
-        if reason := reason_of(error):
-            return _fail(FAILED, reason, "Landing again is safe.")
-        raise
-    return DONE
-
-
-def _fail(code: int, *lines: str) -> int:
-    print(*lines, sep="\n", file=sys.stderr)
-    return code
-
-
-def _land(options: argparse.Namespace) -> None:
-    """Do what the options say.
-
-    Raises:
-        ExportError, TooManyRemovals, ApiError, LandingError, DatabaseError: it cannot be done.
-
-    """
-    if options.source == "api":
-        _land_api(options)
-    else:
-        _land_export(options)
+    """Land, and return the exit code."""
+    land = _land_api if options.source == "api" else _land_export
+    return exit_code(lambda: land(options), "Landing again is safe.")
 
 
 def _open_database(options: argparse.Namespace) -> Database:

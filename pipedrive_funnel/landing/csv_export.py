@@ -30,6 +30,7 @@ from pipedrive_funnel.export_files import (
     value_defect,
 )
 from pipedrive_funnel.landing.contract import FIELDS_WITH_IDS, ID, Table
+from pipedrive_funnel.landing.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
@@ -54,8 +55,11 @@ class DifferentLineEnds(Exception):
     """DuckDB has lost its way in a file; that happens when lines end in several ways."""
 
 
-class ExportError(Exception):
+class ExportError(LandingError):
     """An export cannot be landed at all. Each of `defects` names a file and what to do."""
+
+    code = BAD_INPUT
+    advice = "Nothing was written."
 
     def __init__(self, defects: Iterable[str]) -> None:
         """Keep the defects, one text each."""

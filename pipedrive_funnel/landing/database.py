@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
+from pipedrive_funnel.landing.errors import LandingError
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
@@ -22,22 +23,8 @@ if t.TYPE_CHECKING:
 _LANDING_LOCK = 7_331_205  # any number: which advisory lock of a PostgreSQL database is ours
 
 
-class DatabaseError(Exception):
-    """A database cannot be used. The message is for people and says what to do."""
-
-
-def reason_of(error: BaseException | None) -> str | None:
-    """Return what the database or the machine said; dlt and SQLMesh wrap its errors."""
-    import duckdb
-    import psycopg2
-
-    while error is not None:
-        if isinstance(error, duckdb.Error | psycopg2.Error):
-            return f"The database says: {' '.join(str(error).split())}"
-        if isinstance(error, OSError):
-            return f"The machine says: {error}"
-        error = error.__cause__ or error.__context__
-    return None
+class DatabaseError(LandingError):
+    """A database cannot be used."""
 
 
 class Database:

@@ -15,13 +15,16 @@ from datetime import datetime
 from pipedrive_funnel.export_files import ARRIVAL, REJECTED
 from pipedrive_funnel.landing.contract import SCHEMA, Table
 from pipedrive_funnel.landing.database import Database, DatabaseError
+from pipedrive_funnel.landing.errors import BAD_INPUT, LandingError
 
 COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types that hold what the contract's hold
 _OTHER_TABLE = "Rename the table, land again, and copy over what you miss."
 
 
-class TooManyRemovals(Exception):
+class TooManyRemovals(LandingError):
     """A snapshot lacks so many of the rows that are landed that it is likely to be cut off."""
+
+    code = BAD_INPUT
 
 
 @dataclass(frozen=True)

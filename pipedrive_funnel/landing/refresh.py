@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 
 from pipedrive_funnel import PROJECT
 from pipedrive_funnel.landing.contract import SCHEMA, read_tables
-from pipedrive_funnel.landing.database import Database, DatabaseError, reason_of
-
-
-class LandingError(Exception):
-    """What was asked for cannot be done. The message says what to do."""
+from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.landing.errors import LandingError, exit_code
 
 
 def refresh(database: Database, environment: str) -> None:
@@ -70,22 +66,22 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Refresh an environment that is there. Return 1, and say why, if that cannot be done."""
-    try:
-        database = Database(options.gateway)
-        if database.raw_schema == SCHEMA:
-            _check_raw_tables(database)
-            if database.reads_landed(options.environment):
-                refresh(database, options.environment)
-    except (LandingError, DatabaseError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except Exception as error:
-        if reason := reason_of(error):
-            print(reason, file=sys.stderr)
-            return 1
-        raise
-    return 0
+    """Refresh an environment that is there, and return the exit code."""
+    return exit_code(lambda: _refresh(options))
+
+
+def _refresh(options: argparse.Namespace) -> None:
+    """Do what the options say.
+
+    Raises:
+        LandingError: it cannot be done.
+
+    """
+    database = Database(options.gateway)
+    if database.raw_schema == SCHEMA:
+        _check_raw_tables(database)
+        if database.reads_landed(options.environment):
+            refresh(database, options.environment)
 
 
 def _check_raw_tables(database: Database) -> None:
