@@ -148,8 +148,10 @@ def _publish_table(
     columns = ", ".join(table.data_columns)
     execute, fetch = database.adapter.execute, database.adapter.fetchone
 
-    read, before = fetch(f"SELECT (SELECT COUNT(*) FROM ({query}) AS q), COUNT(*) FROM {raw}")
-    execute(f"CREATE TEMPORARY TABLE source_rows AS SELECT DISTINCT {columns} FROM ({query}) AS q")
+    execute(
+        "CREATE TEMPORARY TABLE source_rows AS "
+        f"SELECT {columns}, COUNT(*) AS copies FROM ({query}) AS q GROUP BY {columns}"
+    )
     execute("ANALYZE source_rows")
     execute(
         "CREATE TEMPORARY TABLE arrived AS "
@@ -165,7 +167,9 @@ def _publish_table(
         same_key = " AND ".join(f"source_rows.{name} = gone.{name}" for name in table.key)
         is_replaced = f"EXISTS (SELECT 1 FROM source_rows WHERE {same_key})"
         if is_complete:
-            (removed,) = fetch(f"SELECT COUNT(*) FROM gone WHERE NOT {is_replaced}")
+            removed, before = fetch(
+                f"SELECT COUNT(*), (SELECT COUNT(*) FROM {raw}) FROM gone WHERE NOT {is_replaced}"
+            )
             is_suspicious = is_snapshot and table.name != REJECTED and removed > before / 2
             if is_suspicious and not allow_removals:
                 raise TooManyRemovals(
@@ -180,8 +184,9 @@ def _publish_table(
         condition = same_row if is_complete else f"{same_row} AND {is_replaced}"
         execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
         execute("DROP TABLE gone")
-    landed, distinct = fetch(
-        "SELECT (SELECT COUNT(*) FROM arrived), (SELECT COUNT(*) FROM source_rows)"
+    landed, distinct, read = fetch(
+        "SELECT (SELECT COUNT(*) FROM arrived), COUNT(*), "
+        "CAST(COALESCE(SUM(copies), 0) AS BIGINT) FROM source_rows"
     )
     execute(
         f"INSERT INTO {raw} ({columns}, {ARRIVAL}) "
