@@ -8,7 +8,8 @@
     land        an export, or the mirror, on its way to publish
     publish     the rows of either, brought into the raw tables as a whole
     contract    which tables and columns these are: external_models.yaml
-    database    the database behind a gateway of config.yaml
+    database    the database behind a gateway of config.yaml, as SQLMesh and dlt reach it;
+                dlt_settings says how dlt works
     scratch     room on disk
     errors      messages and exit codes
 

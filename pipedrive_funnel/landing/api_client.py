@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pipedrive_funnel.landing.dlt_settings import LONGEST_WAIT, configure_dlt
 from pipedrive_funnel.landing.errors import NO_API, LandingError
 
 if t.TYPE_CHECKING:
@@ -18,18 +19,6 @@ if t.TYPE_CHECKING:
 Row = dict[str, t.Any]
 
 SMALLEST_PAGE = 100  # rows, what the API gives unless asked for more
-LONGEST_WAIT = 120  # seconds that Pipedrive may ask us to wait
-
-# Settings of dlt, where the environment has no others.
-DEFAULTS = {
-    "EXTRACT__WORKERS": "4",  # requests at a time
-    "RUNTIME__REQUEST_TIMEOUT": "30",  # seconds without a byte
-    "RUNTIME__REQUEST_MAX_ATTEMPTS": "5",
-    "RUNTIME__REQUEST_BACKOFF_FACTOR": "1",  # seconds before the second attempt, then 2, 4, 8
-    "RUNTIME__REQUEST_MAX_RETRY_DELAY": str(LONGEST_WAIT),
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "CRITICAL",
-}
 
 
 class ApiError(LandingError):
@@ -107,8 +96,7 @@ def client_config(settings: Settings) -> Row:
     """Return how the REST source reaches the API. The session alone knows the token."""
     from dlt.sources.helpers.requests import Client
 
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    configure_dlt()
     client = Client(
         raise_for_status=False,  # the REST source does it
         status_codes=range(500, 600),

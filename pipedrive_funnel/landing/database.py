@@ -6,13 +6,13 @@ pipelines load with the same settings.
 
 from __future__ import annotations
 
-import os
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
+from pipedrive_funnel.landing.dlt_settings import configure_dlt
 from pipedrive_funnel.landing.errors import LandingError
 from pipedrive_funnel.landing.scratch import scratch_directory
 
@@ -86,12 +86,7 @@ class Database:
         so that a killed landing leaves nothing behind that the next one could stumble over.
         """
         with scratch_directory() as directory:
-            os.environ.update(
-                DLT_DATA_DIR=str(directory),
-                RUNTIME__DLTHUB_TELEMETRY="false",
-                RUNTIME__LOG_LEVEL="CRITICAL",  # what matters comes as an exception
-                LOAD__WORKERS="4",
-            )
+            configure_dlt(DLT_DATA_DIR=str(directory))
             import dlt
 
             yield dlt.pipeline(
