@@ -40,8 +40,6 @@ if t.TYPE_CHECKING:
 BATCH = 50_000  # rows in memory at a time
 REJECTS_AT_MOST = 10_000  # in a file: beyond, it is the file that is wrong and not some rows
 RAW_TEXT_AT_MOST = 10_000  # characters of a rejected row; after an open quote it can be the file
-
-
 OPEN_QUOTES_AT_MOST = 20  # in a file: each of them lets it be parsed anew
 LINES_AT_MOST = 1_000  # of a text, which is more than anybody types
 CHARACTERS_AT_MOST = 1_000_000  # of a row; DuckDB goes astray beyond two million
@@ -267,14 +265,13 @@ class CsvFile:
 
     def _has_lost_lines(self) -> bool:
         """Tell whether lines are in no row: DuckDB goes astray in a row of some MB."""
-        with self._edited.open("rb") as file:
-            filled = sum(1 for line in file if line.strip())
         if self._line_end == "\r":
             return False
+        with self._edited.open("rb") as file:
+            filled = sum(1 for line in file if line.strip())
         texts = " || ".join(f"COALESCE({name}, '')" for name in self._columns)
-        breaks = f"LENGTH(text) - LENGTH(REPLACE(text, '{self._line_end}', ''))"
         [(in_rows,)] = self._connection.execute(
-            f"SELECT COALESCE(SUM(1 + {breaks}), 0) FROM (SELECT {texts} AS text "
+            f"SELECT COALESCE(SUM(1 + {_line_feeds('text')}), 0) FROM (SELECT {texts} AS text "
             f"FROM {self.table.name})"
         ).fetchall()
         broken = self._connection.execute(
@@ -286,10 +283,7 @@ class CsvFile:
     def _lines_of_endless_texts(self) -> list[int]:
         """Return the lines of rows with a text so long that a quote must be open in it."""
         texts = [name for name, type_ in self.table.data_columns.items() if type_ == "TEXT"]
-        is_long = " OR ".join(
-            f"LENGTH({name}) - LENGTH(REPLACE({name}, chr(10), '')) > {LINES_AT_MOST}"
-            for name in texts
-        )
+        is_long = " OR ".join(f"{_line_feeds(name)} > {LINES_AT_MOST}" for name in texts)
         rows = self._connection.execute(
             f"SELECT {', '.join(self._columns)} FROM {self.table.name} WHERE {is_long}"
         ).fetchall()
@@ -488,6 +482,11 @@ def _defects(table: Table) -> Iterator[tuple[str, str]]:
             f"changed_field_key IN {FIELDS_WITH_IDS} "
             f"AND NOT REGEXP_FULL_MATCH(COALESCE(new_value, ''), '{ID}')",
         )
+
+
+def _line_feeds(text: str) -> str:
+    """Return the expression that counts the line feeds in a text."""
+    return f"(LENGTH({text}) - LENGTH(REPLACE({text}, CHR(10), '')))"
 
 
 def _is_endless(text: str) -> bool:
