@@ -9,6 +9,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,29 +115,41 @@ def _finish(options: argparse.Namespace, database: Database) -> None:
 
 def _land_export(options: argparse.Namespace) -> None:
     tables = read_tables()
-    with open_export(options.directory, tables) as files:
-        print(f"Reading {options.directory}", flush=True)
-        for file in files:
-            file.read()
-            print(f"  {file.path.name:<20}{file.rows_read:>12,}", flush=True)
-        rejected = Counter(reject.table_name for file in files for reject in file.rejects)
-        _print_rejects(files)
-        if rejected and (options.strict or options.replace):
-            option = "--strict" if options.strict else "--replace"
-            raise LandingError(
-                f"{rejected.total():,} rows are rejected, and that is not for {option}: "
-                "nothing was written."
-            )
-        if options.dry_run:
-            print("\nNothing was written.")
-            return
-        database = _open_database(options)
-        with database.exclusively():
+    with ExitStack() as lock:
+        with open_export(options.directory, tables) as files:
+            rejected = _read_export(options, files)
+            if options.dry_run:
+                print("\nNothing was written.")
+                return
+            database = _open_database(options)
+            lock.enter_context(database.exclusively())  # until prod is up to date
             changes = land_export(database, tables, files, _now(), **_removals(options))
-            _print_changes(changes, rejected)
-            if rejected:
-                print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
-            _finish(options, database)
+        _print_changes(changes, rejected)
+        if rejected:
+            print(f"\n  Rejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
+        _finish(options, database)
+
+
+def _read_export(options: argparse.Namespace, files: list[CsvFile]) -> Counter[str]:
+    """Read the files of an export, and return the number of rejected rows by table.
+
+    Raises:
+        LandingError: rows are rejected, and nothing may be landed without them.
+
+    """
+    print(f"Reading {options.directory}", flush=True)
+    for file in files:
+        file.read()
+        print(f"  {file.path.name:<20}{file.rows_read:>12,}", flush=True)
+    _print_rejects(files)
+    rejected = Counter(reject.table_name for file in files for reject in file.rejects)
+    if rejected and (options.strict or options.replace):
+        option = "--strict" if options.strict else "--replace"
+        raise LandingError(
+            f"{rejected.total():,} rows are rejected, and that is not for {option}: "
+            "nothing was written."
+        )
+    return rejected
 
 
 def _land_api(options: argparse.Namespace) -> None:
