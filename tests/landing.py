@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import typing as t
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -22,25 +22,19 @@ from pipedrive_funnel.landing.publish import Change
 @contextmanager
 def landing_database(warehouse: Warehouse) -> t.Iterator[Database]:
     """Give a warehouse's database as a landing opens it."""
-    before = dict(os.environ)
-    os.environ.update(warehouse.settings)
-    try:
-        database = Database(warehouse.gateway, project=warehouse.path)
-        try:
-            with database.exclusively():
-                yield database
-        finally:
-            database.close()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    warehouse.close()
+    with (
+        warehouse._environment(),
+        closing(Database(warehouse.gateway, project=warehouse.path)) as database,
+        database.exclusively(),
+    ):
+        yield database
 
 
 def land_files(
     warehouse: Warehouse, directory: Path, at: datetime, *, allow_removals: bool = False
 ) -> dict[str, Change]:
     """Land an export at a time of the test's choice, in this process."""
-    warehouse.close()
     tables = read_tables(warehouse.path)
     with open_export(directory, tables) as files, landing_database(warehouse) as database:
         for file in files:

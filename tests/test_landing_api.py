@@ -18,7 +18,7 @@ import time
 import typing as t
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ from warehouse import EXPORT_TABLES, Outcome, Warehouse
 
 from pipedrive_funnel.landing import api
 from pipedrive_funnel.landing.contract import read_tables
-from pipedrive_funnel.landing.database import Database, DatabaseError
+from pipedrive_funnel.landing.database import DatabaseError
 from pipedrive_funnel.landing.land import land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 
@@ -109,14 +109,6 @@ class Landed:
         return sum(change.landed + change.removed for change in self.changes.values())
 
 
-@contextmanager
-def opened(warehouse: Warehouse) -> Iterator[Database]:
-    """Give the database, and afterwards leave its file to other processes."""
-    warehouse.close()
-    with landing_database(warehouse) as database:
-        yield database
-
-
 def land(
     warehouse: Warehouse,
     server: PipedriveServer,
@@ -129,7 +121,7 @@ def land(
 ) -> Landed:
     """Land what a server has, in this process."""
     settings = api.Settings(TOKEN, url or server.url, pipeline_id)
-    with opened(warehouse) as database:
+    with landing_database(warehouse) as database:
         replace = options.get("replace", False)
         read = api.mirror(
             settings, database, full=full, replace=replace, report=lambda name, rows: None
@@ -156,7 +148,7 @@ def comparable(table: str, row: t.Iterable[t.Any]) -> Row:
 def raw_state(warehouse: Warehouse) -> State:
     """Return the raw tables that are there."""
     state: State = {}
-    with opened(warehouse) as database:
+    with landing_database(warehouse) as database:
         for name, table in read_tables(warehouse.path).items():
             if database.adapter.table_exists(f"pipedrive_raw.{name}"):
                 rows = database.adapter.fetchall(
@@ -714,7 +706,7 @@ def environment(server: PipedriveServer, **variables: str) -> dict[str, str]:
 
 def stored_texts(warehouse: Warehouse) -> Iterator[str]:
     """Yield each row of each table of a database as text, with what dlt has packed."""
-    with opened(warehouse) as database:
+    with landing_database(warehouse) as database:
         for schema, name in database.adapter.fetchall(
             "SELECT table_schema, table_name FROM information_schema.tables "
             "WHERE table_schema NOT IN ('information_schema', 'pg_catalog')"
@@ -926,7 +918,7 @@ def test_what_was_read_before_a_failure_is_not_read_again(
 def wait_until_free(warehouse: Warehouse) -> None:
     """Wait until PostgreSQL has seen that the killed process is gone."""
     for _ in range(200):
-        with suppress(DatabaseError), opened(warehouse):
+        with suppress(DatabaseError), landing_database(warehouse):
             return
         time.sleep(0.05)
     pytest.fail("the killed landing still has the database")
@@ -984,7 +976,7 @@ def test_a_first_landing_that_is_killed_leaves_no_raw_tables(
 
 def relations(warehouse: Warehouse) -> set[Row]:
     """Return the schemas and tables of a database."""
-    with opened(warehouse) as database:
+    with landing_database(warehouse) as database:
         return {
             *database.adapter.fetchall("SELECT schema_name FROM information_schema.schemata"),
             *database.adapter.fetchall(

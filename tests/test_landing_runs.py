@@ -148,9 +148,7 @@ def export(request: pytest.FixtureRequest) -> Path:
 
 
 def prod_of(warehouse: Warehouse) -> Funnel:
-    found = modelled_funnel(warehouse, "prod")
-    leave(warehouse)
-    return found
+    return modelled_funnel(warehouse, "prod")
 
 
 def assert_prod_shows(warehouse: Warehouse, export: Path) -> None:
@@ -308,7 +306,6 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
         "INSERT INTO pipedrive_raw.deal_changes "
         f"VALUES ({NEW_DEAL}, '{START}', 'stage_id', 'Won', '{START}')"
     )
-    leave(warehouse)
     add_changes(export, (NEW_DEAL, START, "stage_id", "1"))
     done = land_command(warehouse, "csv", export, "--refresh")
     assert done.returncode == 1
@@ -384,16 +381,9 @@ def test_a_command_that_is_stopped_says_so(
 # --- the landed tables ----------------------------------------------------------------------------
 
 
-def leave(warehouse: Warehouse) -> None:
-    """Let other processes open a DuckDB file: a context that only fetched does not close it."""
-    if "context" in vars(warehouse):
-        warehouse.context.engine_adapter.close()
-    warehouse.close()
-
-
 def connect(warehouse: Warehouse) -> t.Any:
     """Connect to a warehouse's database, past SQLMesh, as somebody who waits for nobody."""
-    leave(warehouse)
+    warehouse.close()
     settings = warehouse.settings
     if warehouse.gateway == "duckdb":
         return duckdb.connect(settings["SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE"])

@@ -123,6 +123,7 @@ class Warehouse:
     def close(self) -> None:
         """Close the connections. The next use opens the project as its files are then."""
         if "context" in self.__dict__:
+            self.context.engine_adapter.close()  # the context leaves it open if it only fetched
             self.context.close()
             del self.context
 
