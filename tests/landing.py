@@ -10,6 +10,8 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+import psycopg2
 from warehouse import Warehouse
 
 from pipedrive_funnel.landing.contract import read_tables
@@ -17,6 +19,11 @@ from pipedrive_funnel.landing.csv_export import open_export
 from pipedrive_funnel.landing.database import Database
 from pipedrive_funnel.landing.land import land_export
 from pipedrive_funnel.landing.publish import Change
+
+TABLES = read_tables()
+
+Row = tuple[t.Any, ...]
+State = dict[str, dict[Row, datetime]]  # by landed table: its rows, and when each arrived
 
 
 @contextmanager
@@ -35,11 +42,10 @@ def land_files(
     warehouse: Warehouse, directory: Path, at: datetime, *, allow_removals: bool = False
 ) -> dict[str, Change]:
     """Land an export at a time of the test's choice, in this process."""
-    tables = read_tables(warehouse.path)
-    with open_export(directory, tables) as files, landing_database(warehouse) as database:
+    with open_export(directory, TABLES) as files, landing_database(warehouse) as database:
         for file in files:
             file.read()
-        return land_export(database, tables, files, at, allow_removals=allow_removals)
+        return land_export(database, TABLES, files, at, allow_removals=allow_removals)
 
 
 def land_command(
@@ -59,3 +65,35 @@ def land_command(
         text=True,
         timeout=300,
     )
+
+
+def connect(warehouse: Warehouse) -> t.Any:
+    """Connect to a warehouse's database, past SQLMesh, as somebody who waits for nobody."""
+    warehouse.close()
+    settings = warehouse.settings
+    if warehouse.gateway == "duckdb":
+        return duckdb.connect(settings["SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE"])
+    return psycopg2.connect(
+        host=settings["POSTGRES_HOST"],
+        user=settings["POSTGRES_USER"],
+        password=settings["POSTGRES_PASSWORD"],
+        dbname=settings["POSTGRES_DB"],
+        options="-c statement_timeout=5000",
+    )
+
+
+def raw_state(warehouse: Warehouse) -> State:
+    """Return what anybody who connects now sees in the landed tables."""
+    state: State = {}
+    with closing(connect(warehouse)) as connection, connection.cursor() as cursor:
+        for name, table in TABLES.items():
+            cursor.execute(
+                "SELECT COUNT(*) FROM information_schema.tables "
+                f"WHERE table_schema = 'pipedrive_raw' AND table_name = '{name}'"
+            )
+            if cursor.fetchone() != (0,):
+                cursor.execute(f"SELECT {', '.join(table.columns)} FROM pipedrive_raw.{name}")
+                rows = cursor.fetchall()
+                state[name] = {tuple(row): loaded_at for *row, loaded_at in rows}
+                assert len(state[name]) == len(rows), f"{name} repeats a row"
+    return state

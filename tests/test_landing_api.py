@@ -26,14 +26,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from landed import LANDED
-from landing import land_command, landing_database
+from landing import TABLES, Row, State, land_command, landing_database, raw_state
 from oracle import Funnel, funnel, modelled_funnel, read_export
 from pipedrive_account import PARTNERS, SALES, Account, random_account
 from pipedrive_server import Answer, Fault, PipedriveServer
 from warehouse import EXPORT_TABLES, Outcome, Warehouse
 
 from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.contract import read_tables
 from pipedrive_funnel.landing.database import DatabaseError
 from pipedrive_funnel.landing.land import land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
@@ -43,9 +42,6 @@ DEALS = 24  # enough for all cases that an account must have
 LONG_AGO = datetime(2025, 1, 1)
 LISTS = 7  # requests before the first change log, where every list fits on a page
 FOREVER = 1_000  # times
-
-Row = tuple[t.Any, ...]
-State = dict[str, dict[Row, datetime]]  # by raw table: its rows, and when each was landed
 
 
 # --- servers and settings -------------------------------------------------------------------------
@@ -126,8 +122,7 @@ def land(
         read = api.mirror(
             settings, database, full=full, replace=replace, report=lambda name, rows: None
         )
-        tables = read_tables(warehouse.path)
-        return Landed(read, *land_mirror(database, tables, settings, at, **options))
+        return Landed(read, *land_mirror(database, TABLES, settings, at, **options))
 
 
 def plain(value: t.Any) -> t.Any:
@@ -145,18 +140,12 @@ def comparable(table: str, row: t.Iterable[t.Any]) -> Row:
     return *others, last
 
 
-def raw_state(warehouse: Warehouse) -> State:
-    """Return the raw tables that are there."""
-    state: State = {}
-    with landing_database(warehouse) as database:
-        for name, table in read_tables(warehouse.path).items():
-            if database.adapter.table_exists(f"pipedrive_raw.{name}"):
-                rows = database.adapter.fetchall(
-                    f"SELECT {', '.join(table.columns)} FROM pipedrive_raw.{name}"
-                )
-                state[name] = {comparable(name, row[:-1]): row[-1] for row in rows}
-                assert len(state[name]) == len(rows), f"{name} repeats a row"
-    return state
+def landed_rows(warehouse: Warehouse) -> State:
+    """Return the raw tables that are there, in rows that can be compared."""
+    return {
+        name: {comparable(name, row): at for row, at in rows.items()}
+        for name, rows in raw_state(warehouse).items()
+    }
 
 
 def truth(account: Account, pipeline_id: int | None = None) -> dict[str, set[Row]]:
@@ -173,7 +162,7 @@ def rows_of(state: State) -> dict[str, set[Row]]:
 
 
 def assert_raw_is(warehouse: Warehouse, account: Account, pipeline_id: int | None = None) -> None:
-    found, expected = rows_of(raw_state(warehouse)), truth(account, pipeline_id)
+    found, expected = rows_of(landed_rows(warehouse)), truth(account, pipeline_id)
     assert found.keys() == expected.keys()
     for name, rows in expected.items():
         assert found[name] == rows, name
@@ -256,13 +245,13 @@ def test_what_changes_later_comes_to_the_report_and_nothing_else_is_read(
     company: Company, tmp_path: Path
 ) -> None:
     warehouse, account, at = company.warehouse, company.account, now()
-    before = raw_state(warehouse)
+    before = landed_rows(warehouse)
     logged = account.advance(8)
     company.land(at)
     assert logged <= account.touched
     assert set(changelogs(company.server)) == account.touched
     assert_raw_is(warehouse, account)
-    after = raw_state(warehouse)
+    after = landed_rows(warehouse)
     assert {row[0] for row, when in after["deal_changes"].items() if when == at} <= logged
     for name, rows in after.items():
         assert rows == {row: before[name].get(row, at) for row in rows}, name
@@ -271,11 +260,11 @@ def test_what_changes_later_comes_to_the_report_and_nothing_else_is_read(
 
 
 def test_a_second_landing_reads_no_change_log_and_lands_nothing(company: Company) -> None:
-    before = raw_state(company.warehouse)
+    before = landed_rows(company.warehouse)
     again = company.land()
     assert changelogs(company.server) == []
     assert again.rows == again.read["changelogs"] == 0
-    assert raw_state(company.warehouse) == before
+    assert landed_rows(company.warehouse) == before
 
 
 def test_500_deals_of_one_pipeline_come_to_the_report(company: Company, tmp_path: Path) -> None:
@@ -351,7 +340,7 @@ def test_an_account_without_deals_lands_and_then_gets_one(
     account.users, account.activity_types, account.stages, account.deal_fields = [], [], [], []
     land(warehouse, server)
     assert_raw_is(warehouse, account)
-    assert not any(raw_state(warehouse).values())
+    assert not any(landed_rows(warehouse).values())
     account.stages = Account().stages
     account.create(datetime(2024, 5, 1), 1, 101)  # its change log is null
     land(warehouse, server)
@@ -438,11 +427,11 @@ def test_deleted_activities_that_are_not_listed_leave_with_a_full_landing(
 def test_most_activities_are_not_removed_unasked(serve: Serve, warehouse: Warehouse) -> None:
     server = serve()
     land(warehouse, server)
-    before = raw_state(warehouse)
+    before = landed_rows(warehouse)
     server.account.activities.clear()
     with pytest.raises(TooManyRemovals, match="activity: .* --allow-removals"):
         land(warehouse, server, full=True)
-    assert raw_state(warehouse) == before
+    assert landed_rows(warehouse) == before
     land(warehouse, server, full=True, allow_removals=True)
     assert_raw_is(warehouse, server.account)
 
@@ -452,13 +441,13 @@ def test_what_is_no_longer_listed_is_history(serve: Serve, warehouse: Warehouse)
     account = random_account(1, DEALS)
     server = serve(account)
     land(warehouse, server)
-    before = rows_of(raw_state(warehouse))
+    before = rows_of(landed_rows(warehouse))
     gone = {key for key, row in account.deals.items() if row["is_deleted"]}
     account.now += timedelta(days=60)
     del account.stages[-1], account.users[-1]
     landed = land(warehouse, server, full=True)
     assert landed.read["deals"] + landed.read["archived_deals"] == DEALS - len(gone) < DEALS
-    assert rows_of(raw_state(warehouse)) == before
+    assert rows_of(landed_rows(warehouse)) == before
 
 
 def test_a_deal_without_a_log_is_counted_and_asked_for_again(
@@ -471,7 +460,7 @@ def test_a_deal_without_a_log_is_counted_and_asked_for_again(
     landed = land(warehouse, server)
     assert landed.skipped["deals whose change log Pipedrive does not give"] == 1
     expected = {row for row in truth(account)["deal_changes"] if row[0] != deal}
-    assert rows_of(raw_state(warehouse))["deal_changes"] == expected
+    assert rows_of(landed_rows(warehouse))["deal_changes"] == expected
     server.forget()
     land(warehouse, server)
     assert changelogs(server) == [deal]
@@ -483,7 +472,7 @@ def test_a_404_that_is_not_pipedrives_is_no_missing_log(serve: Serve, warehouse:
     server.answer_garbage("/v1/deals/", times=FOREVER, status=404)
     with pytest.raises(api.ApiError, match="404 for GET"):
         land(warehouse, server)
-    assert raw_state(warehouse) == {}
+    assert landed_rows(warehouse) == {}
 
 
 def test_what_was_derived_of_a_deal_follows_the_deal(serve: Serve, warehouse: Warehouse) -> None:
@@ -492,23 +481,25 @@ def test_what_was_derived_of_a_deal_follows_the_deal(serve: Serve, warehouse: Wa
     server = serve(account)
     land(warehouse, server)
     deal = account.deals[min(account.deals)]
-    before = {row for row in rows_of(raw_state(warehouse))["deal_changes"] if row[0] == deal["id"]}
+    before = {
+        row for row in rows_of(landed_rows(warehouse))["deal_changes"] if row[0] == deal["id"]
+    }
     deal["add_time"] = "2023-12-31T00:00:00Z"
     deal["update_time"] = "2025-06-01T00:00:00Z"
     land(warehouse, server)
-    after = {row for row in rows_of(raw_state(warehouse))["deal_changes"] if row[0] == deal["id"]}
+    after = {row for row in rows_of(landed_rows(warehouse))["deal_changes"] if row[0] == deal["id"]}
     assert len(after) == len(before)
     assert {row[1] for row in after if row[2] == "add_time"} == {datetime(2023, 12, 31)}
 
 
 def test_another_account_is_not_mixed_in(serve: Serve, warehouse: Warehouse) -> None:
     land(warehouse, serve(random_account(1, DEALS)))
-    before = raw_state(warehouse)
+    before = landed_rows(warehouse)
     other = serve(random_account(2, DEALS + 1))
     url = other.url.replace("127.0.0.1", "localhost")
     with pytest.raises(api.ApiError, match="mirrors 127.0.0.1, and this is localhost: say --rep"):
         land(warehouse, other, url=url)
-    assert raw_state(warehouse) == before
+    assert landed_rows(warehouse) == before
     land(warehouse, other, url=url, replace=True)
     assert_raw_is(warehouse, other.account)
 
@@ -774,12 +765,12 @@ SHAPES = {
 def test_an_answer_that_is_none_ends_a_landing(
     path: str, serve: Serve, lander: Lander, landed_before: Warehouse, account: Account
 ) -> None:
-    server, before = serve(account), raw_state(landed_before)
+    server, before = serve(account), landed_rows(landed_before)
     server.answer_garbage(path, times=FOREVER)
     done = lander.land(landed_before, **environment(server))
     assert_refused(done, "not JSON", path)
     assert TOKEN not in done.stdout + done.stderr
-    assert raw_state(landed_before) == before
+    assert landed_rows(landed_before) == before
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v2/dealFields"])
@@ -799,7 +790,7 @@ def test_a_wrong_token_is_said_and_is_nowhere(
     wrong = TOKEN[::-1]
     done = lander.land(warehouse, **environment(serve(), PIPEDRIVE_API_TOKEN=wrong))
     assert_refused(done, "PIPEDRIVE_API_TOKEN", "401")
-    assert raw_state(warehouse) == {}
+    assert landed_rows(warehouse) == {}
     assert_token_is_nowhere(warehouse, done.stdout, done.stderr, token=wrong)
 
 
@@ -823,11 +814,11 @@ def test_settings_that_lead_nowhere_change_nothing(
     landed_before: Warehouse,
     account: Account,
 ) -> None:
-    before = raw_state(landed_before)
+    before = landed_rows(landed_before)
     done = lander.land(landed_before, **environment(serve(account), **variables))
     assert_refused(done, *words)
     assert TOKEN not in done.stdout + done.stderr
-    assert raw_state(landed_before) == before
+    assert landed_rows(landed_before) == before
 
 
 LASTING: dict[str, tuple[Callable[[PipedriveServer, str], object], list[str]]] = {
@@ -871,13 +862,13 @@ def test_a_failure_that_stays_is_said_after_some_attempts(
 def test_a_failure_that_stays_ends_a_landing_and_changes_nothing(
     fault: str, serve: Serve, lander: Lander, landed_before: Warehouse, account: Account
 ) -> None:
-    server, before = serve(account), raw_state(landed_before)
+    server, before = serve(account), landed_rows(landed_before)
     fail, words = LASTING[fault]
     fail(server, "/v1/deals/")
     done = lander.land(landed_before, **environment(server), RUNTIME__REQUEST_TIMEOUT="0.2")
     assert_refused(done, *words)
     assert TOKEN not in done.stdout + done.stderr
-    assert raw_state(landed_before) == before
+    assert landed_rows(landed_before) == before
     logs = server.paths("/v1/deals/")
     assert max(map(logs.count, logs)) == ATTEMPTS[fault]
 
@@ -889,10 +880,10 @@ def test_the_token_does_not_go_where_a_redirect_leads(
     server, elsewhere = serve(account), serve(account)
     location = {"Location": f"{elsewhere.url}/v1/users"}
     server._add(Fault(path, FOREVER, 0, answer=Answer(302, b"", location)))
-    before = raw_state(landed_before)
+    before = landed_rows(landed_before)
     assert_refused(lander.land(landed_before, **environment(server)), "leads elsewhere")
     assert elsewhere.requests == []
-    assert raw_state(landed_before) == before
+    assert landed_rows(landed_before) == before
 
 
 def test_what_was_read_before_a_failure_is_not_read_again(
@@ -902,7 +893,7 @@ def test_what_was_read_before_a_failure_is_not_read_again(
     server, deals = serve(account), sorted(account.deals)
     server.fail(f"/v1/deals/{deals[BATCH]}/", 500, FOREVER)
     assert_refused(lander.land(warehouse, **environment(server)), "500")
-    assert raw_state(warehouse) == {}
+    assert landed_rows(warehouse) == {}
     server.forget()
     done = lander.land(warehouse, **environment(server))
     assert done.returncode == 0, done.stderr
@@ -931,7 +922,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     warehouse, account = new_warehouse(gateway), random_account(1, DEALS)
     server, deals = serve(account), sorted(account.deals)
     assert lander.land(warehouse, **environment(server)).returncode == 0
-    before = raw_state(warehouse)
+    before = landed_rows(warehouse)
     for deal in deals:
         account.give_reason(deal, account.now + timedelta(hours=1), "later")
 
@@ -943,7 +934,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
         done = lander.land(warehouse, dying=dying, **environment(server))
         assert done.returncode == KILLED, done.stderr
         wait_until_free(warehouse)
-        assert raw_state(warehouse) == before
+        assert landed_rows(warehouse) == before
         return set(changelogs(server))
 
     assert kill(requests=3) == set()
@@ -965,7 +956,7 @@ def test_a_first_landing_that_is_killed_leaves_no_raw_tables(
     server = serve()
     server.after(LISTS + BATCH, lander.kill)
     assert lander.land(warehouse, **environment(server)).returncode == KILLED
-    assert raw_state(warehouse) == {}
+    assert landed_rows(warehouse) == {}
     done = lander.land(warehouse, **environment(server))
     assert done.returncode == 0, done.stderr
     assert_raw_is(warehouse, server.account)

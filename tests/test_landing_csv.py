@@ -18,14 +18,12 @@ import pandas as pd
 import psycopg2
 import pytest
 from landed import LANDED
-from landing import land_command, land_files, landing_database
+from landing import TABLES, Row, land_command, land_files, landing_database, raw_state
 from warehouse import EXPORT_TABLES, MODELS, REPORT, Outcome, Warehouse, sample_files
 
-from pipedrive_funnel.landing.contract import read_tables
 from pipedrive_funnel.landing.database import DatabaseError
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 
-TABLES = read_tables()
 DAY = [datetime(2024, 5, day, 12, 30, 0, 250_000) for day in range(1, 10)]  # times of landings
 EXPORT = {  # rows by table
     "activity": [
@@ -47,7 +45,7 @@ EXPORT = {  # rows by table
 }
 SNAPSHOTS = [table for table in EXPORT if table != "deal_changes"]
 
-Contents = dict[str, list[tuple[t.Any, ...]]]
+Contents = dict[str, list[Row]]
 
 
 class Export:
@@ -116,21 +114,17 @@ def execute(warehouse: Warehouse, *statements: str) -> None:
             database.adapter.execute(statement)
 
 
-def fetch(warehouse: Warehouse, query: str) -> list[tuple[t.Any, ...]]:
+def fetch(warehouse: Warehouse, query: str) -> list[Row]:
     with landing_database(warehouse) as database:
         return [tuple(row) for row in database.adapter.fetchall(query)]
 
 
 def landed(warehouse: Warehouse) -> Contents:
     """Return the rows of every raw table that is there, `loaded_at` their last value."""
-    with landing_database(warehouse) as database:
-        found = {}
-        for name, table in TABLES.items():
-            if database.adapter.table_exists(f"pipedrive_raw.{name}"):
-                query = f"SELECT {', '.join(table.columns)} FROM pipedrive_raw.{name}"
-                rows = database.adapter.fetchall(query)
-                found[name] = sorted((tuple(row) for row in rows), key=repr)
-        return found
+    return {
+        name: sorted(((*row, at) for row, at in rows.items()), key=repr)
+        for name, rows in raw_state(warehouse).items()
+    }
 
 
 def schemas(warehouse: Warehouse) -> set[str]:
@@ -138,7 +132,7 @@ def schemas(warehouse: Warehouse) -> set[str]:
     return {name for (name,) in rows if name.startswith("pipedrive")}
 
 
-def arrivals(rows: list[tuple[t.Any, ...]]) -> dict[t.Any, datetime]:
+def arrivals(rows: list[Row]) -> dict[t.Any, datetime]:
     """Return when a row arrived, by its first value."""
     return {row[0]: row[-1] for row in rows}
 

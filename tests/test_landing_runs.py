@@ -22,29 +22,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pandas as pd
-import psycopg2
 import pytest
 from landed import LANDED
-from landing import land_command, land_files, landing_database
+from landing import (
+    TABLES,
+    Row,
+    State,
+    connect,
+    land_command,
+    land_files,
+    landing_database,
+    raw_state,
+)
 from oracle import Funnel, funnel, modelled_funnel, read_export
 from random_export import random_export
 from test_numbers import ROWS, assert_report_is_the_funnel
 from warehouse import EXPORT_TABLES, MODELS, PROJECT, Warehouse
 
-from pipedrive_funnel.landing.contract import Table, read_tables
+from pipedrive_funnel.landing.contract import Table
 
 HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
-TABLES = read_tables()
 NEW_DEAL = 77_000_000
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, 10)
-
-Row = tuple[t.Any, ...]
-State = dict[str, dict[Row, datetime]]  # by landed table: its rows, and when each arrived
 
 
 # --- exports --------------------------------------------------------------------------------------
@@ -381,42 +384,10 @@ def test_a_command_that_is_stopped_says_so(
 # --- the landed tables ----------------------------------------------------------------------------
 
 
-def connect(warehouse: Warehouse) -> t.Any:
-    """Connect to a warehouse's database, past SQLMesh, as somebody who waits for nobody."""
-    warehouse.close()
-    settings = warehouse.settings
-    if warehouse.gateway == "duckdb":
-        return duckdb.connect(settings["SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE"])
-    return psycopg2.connect(
-        host=settings["POSTGRES_HOST"],
-        user=settings["POSTGRES_USER"],
-        password=settings["POSTGRES_PASSWORD"],
-        dbname=settings["POSTGRES_DB"],
-        options="-c statement_timeout=5000",
-    )
-
-
 def query(warehouse: Warehouse, sql: str) -> list[Row]:
     with closing(connect(warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall()
-
-
-def raw_state(warehouse: Warehouse) -> State:
-    """Return what anybody who connects now sees in the landed tables."""
-    state: State = {}
-    with closing(connect(warehouse)) as connection, connection.cursor() as cursor:
-        for name, table in TABLES.items():
-            cursor.execute(
-                "SELECT COUNT(*) FROM information_schema.tables "
-                f"WHERE table_schema = 'pipedrive_raw' AND table_name = '{name}'"
-            )
-            if cursor.fetchone() != (0,):
-                cursor.execute(f"SELECT {', '.join(table.columns)} FROM pipedrive_raw.{name}")
-                rows = cursor.fetchall()
-                state[name] = {tuple(row): loaded_at for *row, loaded_at in rows}
-                assert len(state[name]) == len(rows), f"{name} repeats a row"
-    return state
 
 
 PARSERS: dict[str, t.Callable[[str], t.Any]] = {
