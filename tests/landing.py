@@ -1,4 +1,4 @@
-"""Landing in a test's database: the functions behind `python -m pipedrive_funnel land`, or it."""
+"""Landing in a test's database, by the command or what is behind it, and a look at the result."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import psycopg2
+from oracle import funnel, modelled_funnel, read_export
 from warehouse import Warehouse
 
 from pipedrive_funnel.landing.contract import read_tables
@@ -97,3 +98,14 @@ def raw_state(warehouse: Warehouse) -> State:
                 state[name] = {tuple(row): loaded_at for *row, loaded_at in rows}
                 assert len(state[name]) == len(rows), f"{name} repeats a row"
     return state
+
+
+def assert_prod_shows(warehouse: Warehouse, export: Path) -> None:
+    """Compare prod with the funnel that pandas works out from an export."""
+    steps = read_export(warehouse.path / "seeds")["funnel_steps"]
+    expected = funnel(read_export(export) | {"funnel_steps": steps})
+    found = modelled_funnel(warehouse, "prod")
+    assert found.history == expected.history
+    assert found.first_entries == expected.first_entries
+    assert found.calls == expected.calls
+    assert found.report == expected.report
