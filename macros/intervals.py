@@ -6,6 +6,8 @@ from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.core.macros import MacroEvaluator
 
+_FOREVER = "TIMESTAMP '9999-12-31'"
+
 
 @macro()
 def last_arrival(evaluator: MacroEvaluator) -> exp.Expression:
@@ -17,8 +19,23 @@ def last_arrival(evaluator: MacroEvaluator) -> exp.Expression:
 
     Example: `WHERE loaded_at BETWEEN @start_ts::TIMESTAMP AND @last_arrival()`
     """
-    is_sample = evaluator.var("raw_schema") == "pipedrive_seed"
-    return _parse(evaluator, "@end_ts::TIMESTAMP" if is_sample else "TIMESTAMP '9999-12-31'")
+    return _parse(evaluator, "@end_ts::TIMESTAMP" if _is_sample(evaluator) else _FOREVER)
+
+
+@macro()
+def arrived_by_now(evaluator: MacroEvaluator, history: exp.Expression) -> exp.Expression:
+    """Return the latest arrival (TIMESTAMP, UTC) that a FULL model takes in, which has no interval.
+
+    Of the sample that is the end of the day before the execution date, or where the incremental
+    `history` that the model stands beside is further, its latest arrival; of landed tables,
+    whatever is there.
+
+    Example: `WHERE loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)`
+    """
+    latest = f"(SELECT MAX(loaded_at) FROM {history.sql('postgres')})"
+    yesterday = "@execution_ds::TIMESTAMP - INTERVAL '1 MICROSECOND'"
+    now = f"GREATEST({yesterday}, {latest})"
+    return _parse(evaluator, now if _is_sample(evaluator) else _FOREVER)
 
 
 @macro()
@@ -32,8 +49,13 @@ def processed_until(evaluator: MacroEvaluator) -> exp.Expression:
     Example: `WHERE loaded_at <= @processed_until()`
     """
     latest = "COALESCE((SELECT MAX(loaded_at) FROM @this_model), @end_ts::TIMESTAMP)"
-    is_sample = evaluator.var("raw_schema") == "pipedrive_seed"
-    return _parse(evaluator, f"GREATEST(@end_ts::TIMESTAMP, {latest})" if is_sample else latest)
+    now = f"GREATEST(@end_ts::TIMESTAMP, {latest})"
+    return _parse(evaluator, now if _is_sample(evaluator) else latest)
+
+
+def _is_sample(evaluator: MacroEvaluator) -> bool:
+    """Tell whether staging reads the sample, or what was landed."""
+    return evaluator.var("raw_schema") == "pipedrive_seed"
 
 
 def _parse(evaluator: MacroEvaluator, sql: str) -> exp.Expression:

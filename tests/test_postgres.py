@@ -68,14 +68,23 @@ def test_tables_are_indexed_where_readers_filter(postgres: Warehouse) -> None:
         for row in found.itertuples()
     }
     assert indexes == {
+        ("dim_deal_owner_history", "deal_id"),
         ("dim_users", "user_id"),
         ("fct_activities", "deal_id"),
         ("fct_activities", "funnel_step, due_timestamp"),
+        ("fct_data_quality_findings", "check_name"),
+        ("fct_deal_activities", "deal_id"),
         ("fct_deal_stage_history", "deal_id"),
         ("fct_deal_stage_history", "funnel_step, stage_entry_timestamp"),
+        ("fct_deals", "created_at"),
+        ("fct_deals", "deal_id"),
+        ("fct_stage_entries", "deal_id"),
         ("int_deal_stage_history", "deal_id"),
         ("int_deal_stage_history", "loaded_at"),
+        ("rep_owner_performance_monthly", "user_id"),
+        ("rep_sales_funnel_conversion", "month"),
         ("rep_sales_funnel_monthly", "month"),
+        ("rep_sales_funnel_trends", "month"),
     }
 
 
@@ -86,7 +95,7 @@ def test_filled_tables_have_statistics(postgres: Warehouse) -> None:
         "SELECT relname, analyze_count FROM pg_stat_user_tables "
         "WHERE schemaname LIKE 'sqlmesh\\_\\_%'"
     )
-    assert len(found) == 14, "six raw tables, eight models"
+    assert len(found) == 30, "six raw tables, 24 models"
     assert found.loc[found["analyze_count"] == 0, "relname"].to_list() == []
 
 

@@ -42,6 +42,7 @@ MODELS = (  # the twelve, in the order of the data's way
     "pipedrive_analytics.rep_sales_funnel_monthly",
 )
 REPORT = "pipedrive_analytics.rep_sales_funnel_monthly"
+CORE = {*MODELS, "pipedrive_analytics.dim_funnel_steps", "pipedrive_staging.stg_rejected_rows"}
 
 _NOT_COPIED = shutil.ignore_patterns(
     ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "docs", "tests"
@@ -57,12 +58,21 @@ def sample_files() -> Path:
     return directory
 
 
-def copy_project(to: Path, export: Path | None = None, *, with_tests: bool = False) -> Path:
+def copy_project(
+    to: Path, export: Path | None = None, *, core: bool = False, with_tests: bool = False
+) -> Path:
     """Copy the project to `to`, with the six files of `export`, or of the sample, over its seeds.
 
-    Unit tests are left out unless asked for: every plan would run them again.
+    Unit tests are left out unless asked for: every plan would run them again. The core is what the
+    monthly report needs; whoever plans and runs it often need not wait for the other marts.
     """
     shutil.copytree(PROJECT, to, ignore=_NOT_COPIED)
+    if core:
+        for model in (to / "models").rglob("*.sql"):
+            if model.parent.name != "raw" and model.stem not in {
+                name.split(".")[1] for name in CORE
+            }:
+                model.unlink()
     if with_tests:
         (to / "tests").mkdir()
         for test in (PROJECT / "tests").glob("test_*.yaml"):

@@ -12,7 +12,7 @@ MODEL (
   audits (
     not_null(columns := (id, field_key))
   ),
-  description 'One row per deal field of the CRM, with its options, as in seeds/fields.csv. No model reads it yet.',
+  description 'One row per deal field of the CRM, with its options, as in seeds/fields.csv. stg_fields renames it.',
   column_descriptions (
     id = 'Identifier of the field',
     field_key = 'Key that deal_changes.changed_field_key holds',

@@ -1,0 +1,29 @@
+AUDIT (
+  name all_entries_conserved
+);
+
+/* A returned row is a deal whose entries into stages, or exits, are more or fewer than the stage history has. */
+SELECT
+  COALESCE(facts.deal_id, history.deal_id) AS deal_id
+FROM (
+  SELECT
+    deal_id,
+    COUNT(*) AS entries,
+    COUNT(stage_exit_timestamp) AS exits
+  FROM @this_model
+  GROUP BY
+    deal_id
+) AS facts
+FULL JOIN (
+  SELECT
+    deal_id,
+    COUNT(*) AS entries,
+    COUNT(stage_exit_timestamp) AS exits
+  FROM pipedrive_intermediate.int_deal_stage_history
+  GROUP BY
+    deal_id
+) AS history
+  ON facts.deal_id = history.deal_id
+WHERE
+  COALESCE(facts.entries, 0) <> COALESCE(history.entries, 0)
+  OR COALESCE(facts.exits, 0) <> COALESCE(history.exits, 0)

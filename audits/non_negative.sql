@@ -1,0 +1,10 @@
+AUDIT (
+  name non_negative
+);
+
+/* A returned row has a negative number in one of the columns. */
+SELECT
+  *
+FROM @this_model
+WHERE
+  @REDUCE(@EACH(@columns, column -> column < 0), (a, b) -> a OR b)

@@ -1,0 +1,11 @@
+AUDIT (
+  name options_are_lists
+);
+
+/* A returned row is a field whose options are no JSON list. */
+SELECT
+  field_key,
+  field_value_options
+FROM @this_model
+WHERE
+  NOT @is_json_array(field_value_options)

@@ -1,0 +1,87 @@
+MODEL (
+  name pipedrive_analytics.dim_deal_owner_history,
+  kind FULL, /* The log tells the past, which a SCD_TYPE_2 model would only see from now on */
+  tags (
+    marts
+  ),
+  grain (deal_id, valid_from),
+  audits (
+    not_null(columns := (deal_id, user_id, valid_from, is_current)),
+    unique_combination_of_columns(columns := (deal_id, valid_from)),
+    ownership_covers_life
+  ),
+  description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND (time < valid_to OR valid_to IS NULL); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on; a deal whose owner the log does not tell has no row.',
+  column_descriptions (
+    deal_id = 'Deal that is owned',
+    user_id = 'User who owns it in the period; may be unknown to dim_users',
+    valid_from = 'When the period begins, UTC, inclusive',
+    valid_to = 'When the next owner takes over, UTC, exclusive; NULL in the current period',
+    is_current = 'TRUE in the last period of the deal'
+  )
+);
+
+WITH owner_changes AS (
+  /* Of the changes in one second the highest user id counts, as the highest stage id comes last */
+  SELECT
+    deal_id,
+    change_timestamp,
+    MAX(new_value::BIGINT) AS user_id
+  FROM pipedrive_staging.stg_deal_changes
+  WHERE
+    field_key = 'user_id'
+    AND loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
+  GROUP BY
+    deal_id,
+    change_timestamp
+), beginnings AS (
+  SELECT
+    deal_id,
+    MIN(change_timestamp) AS first_changed_at
+  FROM pipedrive_staging.stg_deal_changes
+  WHERE
+    loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
+  GROUP BY
+    deal_id
+), owner_changes_with_previous AS (
+  SELECT
+    deal_id,
+    change_timestamp,
+    user_id,
+    LAG(user_id) OVER (PARTITION BY deal_id ORDER BY change_timestamp) AS previous_user_id
+  FROM owner_changes
+), periods AS (
+  /* Somebody who is made the owner again without having ceased to be goes on */
+  SELECT
+    changes.deal_id,
+    changes.user_id,
+    CASE
+      WHEN changes.previous_user_id IS NULL
+      THEN beginnings.first_changed_at
+      ELSE changes.change_timestamp
+    END AS valid_from
+  FROM owner_changes_with_previous AS changes
+  JOIN beginnings
+    ON changes.deal_id = beginnings.deal_id
+  WHERE
+    changes.previous_user_id IS NULL OR changes.previous_user_id <> changes.user_id
+), bounded_periods AS (
+  SELECT
+    deal_id,
+    user_id,
+    valid_from,
+    LEAD(valid_from) OVER (PARTITION BY deal_id ORDER BY valid_from) AS valid_to
+  FROM periods
+)
+SELECT
+  deal_id::BIGINT AS deal_id,
+  user_id::BIGINT AS user_id,
+  valid_from::TIMESTAMP AS valid_from,
+  valid_to::TIMESTAMP AS valid_to,
+  (
+    valid_to IS NULL
+  )::BOOLEAN AS is_current
+FROM bounded_periods;
+
+@postgres_index(deal_id);
+
+@postgres_analyze()

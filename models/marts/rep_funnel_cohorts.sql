@@ -1,0 +1,175 @@
+MODEL (
+  name pipedrive_analytics.rep_funnel_cohorts,
+  kind FULL,
+  tags (marts, report),
+  grain (cohort_month, funnel_step),
+  audits (
+    not_null(
+      columns := (
+        cohort_month,
+        kpi_name,
+        funnel_step,
+        cohort_deals_count,
+        reached_deals_count,
+        reached_in_order_deals_count
+      )
+    ),
+    unique_combination_of_columns(columns := (cohort_month, funnel_step)),
+    non_negative(columns := median_days_to_reach),
+    cohorts_conserved,
+    cohorts_do_not_grow
+  ),
+  description 'One row per month of creation and funnel step: the deals created in the month, and how many of them ever reached the step. Join dim_funnel_steps on funnel_step. Answers how many of a month''s new deals get through, and where they get stuck. A deal that skipped stages has reached the later one, but not in order: the two countings differ as much as deals skip.',
+  column_descriptions (
+    cohort_month = 'First day of the month in which the deals were created, UTC',
+    kpi_name = 'Name of the funnel step',
+    funnel_step = 'Position of the step in the funnel',
+    cohort_deals_count = 'Number of deals created in the month',
+    reached_deals_count = 'Number of them that ever reached the step, in any order',
+    reached_in_order_deals_count = 'Number of them that reached it and had, by first entries, passed every earlier stage of the funnel before, one after the other',
+    share_of_cohort = 'reached_deals_count / cohort_deals_count: 0.25 is 25 %',
+    share_of_cohort_in_order = 'reached_in_order_deals_count / cohort_deals_count',
+    previous_stage_step = 'The last stage step of the funnel before this one; NULL for the first',
+    conversion_from_previous_stage_step = 'reached_deals_count / that of the previous stage step; over 1 when deals skip that',
+    conversion_in_order_from_previous_stage_step = 'reached_in_order_deals_count / that of the previous stage step',
+    median_days_to_reach = 'Median of days from creation to the first time in the step, of deals that reached it in any order; reached before creation is left out'
+  )
+);
+
+WITH steps AS (
+  SELECT
+    funnel_step,
+    kpi_name,
+    source,
+    stage_position,
+    previous_stage_step
+  FROM @funnel_in_order() AS funnel
+), deals AS (
+  SELECT
+    deal_id,
+    created_at,
+    DATE_TRUNC('MONTH', created_at)::DATE AS cohort_month
+  FROM pipedrive_analytics.fct_deals
+), cohorts AS (
+  SELECT
+    cohort_month,
+    COUNT(*) AS cohort_deals_count
+  FROM deals
+  GROUP BY
+    cohort_month
+), stages_reached AS (
+  SELECT
+    entries.deal_id,
+    entries.funnel_step,
+    entries.stage_entry_timestamp AS reached_at,
+    steps.stage_position,
+    ROW_NUMBER() OVER (PARTITION BY entries.deal_id ORDER BY entries.funnel_step) AS stages_passed,
+    LAG(entries.stage_entry_timestamp) OVER (PARTITION BY entries.deal_id ORDER BY entries.funnel_step) AS previous_reached_at
+  FROM pipedrive_analytics.fct_deal_stage_history AS entries
+  JOIN steps
+    ON entries.funnel_step = steps.funnel_step
+), stages_reached_in_order AS (
+  /* In order up to here: no stage is missing before it, and none came later than its successor */
+  SELECT
+    deal_id,
+    funnel_step,
+    reached_at,
+    stage_position,
+    MAX(
+      CASE
+        WHEN stages_passed < stage_position OR reached_at < previous_reached_at
+        THEN 1
+        ELSE 0
+      END
+    ) OVER (PARTITION BY deal_id ORDER BY funnel_step) = 0 AS is_in_order
+  FROM stages_reached
+), stages_in_order AS (
+  SELECT
+    deal_id,
+    MAX(stage_position) AS stage_position
+  FROM stages_reached_in_order
+  WHERE
+    is_in_order
+  GROUP BY
+    deal_id
+), calls_reached AS (
+  SELECT
+    calls.deal_id,
+    calls.funnel_step,
+    MIN(calls.due_timestamp) AS reached_at
+  FROM pipedrive_analytics.fct_activities AS calls
+  GROUP BY
+    calls.deal_id,
+    calls.funnel_step
+), reached AS (
+  SELECT
+    deal_id,
+    funnel_step,
+    reached_at,
+    is_in_order
+  FROM stages_reached_in_order
+  UNION ALL
+  SELECT
+    calls_reached.deal_id,
+    calls_reached.funnel_step,
+    calls_reached.reached_at,
+    COALESCE(stages_in_order.stage_position, 0) >= steps.stage_position AS is_in_order
+  FROM calls_reached
+  JOIN steps
+    ON calls_reached.funnel_step = steps.funnel_step
+  LEFT JOIN stages_in_order
+    ON calls_reached.deal_id = stages_in_order.deal_id
+), counts AS (
+  SELECT
+    deals.cohort_month,
+    reached.funnel_step,
+    COUNT(*) AS reached_deals_count,
+    COUNT(CASE WHEN reached.is_in_order THEN 1 END) AS reached_in_order_deals_count,
+    @percentile(
+      0.5,
+      CASE
+        WHEN reached.reached_at >= deals.created_at
+        THEN @seconds_between(deals.created_at, reached.reached_at)
+      END
+    ) AS median_seconds_to_reach
+  FROM deals
+  JOIN reached
+    ON deals.deal_id = reached.deal_id
+  GROUP BY
+    deals.cohort_month,
+    reached.funnel_step
+), grid AS (
+  SELECT
+    cohorts.cohort_month,
+    steps.kpi_name,
+    steps.funnel_step,
+    cohorts.cohort_deals_count,
+    COALESCE(counts.reached_deals_count, 0) AS reached_deals_count,
+    COALESCE(counts.reached_in_order_deals_count, 0) AS reached_in_order_deals_count,
+    steps.previous_stage_step,
+    counts.median_seconds_to_reach
+  FROM cohorts
+  CROSS JOIN steps
+  LEFT JOIN counts
+    ON cohorts.cohort_month = counts.cohort_month
+    AND steps.funnel_step = counts.funnel_step
+)
+SELECT
+  grid.cohort_month::DATE AS cohort_month,
+  grid.kpi_name::TEXT AS kpi_name,
+  grid.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  grid.cohort_deals_count::BIGINT AS cohort_deals_count,
+  grid.reached_deals_count::BIGINT AS reached_deals_count,
+  grid.reached_in_order_deals_count::BIGINT AS reached_in_order_deals_count,
+  @share(grid.reached_deals_count, grid.cohort_deals_count)::DECIMAL(12, 4) AS share_of_cohort,
+  @share(grid.reached_in_order_deals_count, grid.cohort_deals_count)::DECIMAL(12, 4) AS share_of_cohort_in_order,
+  grid.previous_stage_step::DECIMAL(4, 1) AS previous_stage_step,
+  @share(grid.reached_deals_count, previous_steps.reached_deals_count)::DECIMAL(12, 4) AS conversion_from_previous_stage_step,
+  @share(grid.reached_in_order_deals_count, previous_steps.reached_in_order_deals_count)::DECIMAL(12, 4) AS conversion_in_order_from_previous_stage_step,
+  @days(grid.median_seconds_to_reach)::DECIMAL(12, 2) AS median_days_to_reach
+FROM grid
+LEFT JOIN grid AS previous_steps
+  ON grid.cohort_month = previous_steps.cohort_month
+  AND grid.previous_stage_step = previous_steps.funnel_step;
+
+@postgres_analyze()

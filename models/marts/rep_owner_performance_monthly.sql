@@ -1,0 +1,105 @@
+MODEL (
+  name pipedrive_analytics.rep_owner_performance_monthly,
+  kind FULL,
+  tags (marts, report),
+  grain (month, user_id, measure, item),
+  audits (
+    not_null(columns := (month, user_id, measure, item, events_count)),
+    unique_combination_of_columns(columns := (month, user_id, measure, item)),
+    accepted_values(
+      column := measure,
+      is_in := (
+        'stage entries',
+        'completed activities',
+        'planned activities',
+        'sales calls',
+        'lost reasons'
+      )
+    ),
+    owner_entries_conserved
+  ),
+  description 'One row per month, user, measure and item: what each user''s deals and activities did in the month. Join dim_users on user_id. Answers with whom deals move, who calls and plans, and whose deals get a lost reason. Deals count for their owner at the time, activities for the user they are assigned to. Activities without due time have no month and are left out.',
+  column_descriptions (
+    month = 'First day of the month, UTC: of the entry, of the due time, of the setting of the lost reason',
+    user_id = 'User the events count for; 0 when the log tells no owner',
+    user_name = 'Name of the user; NULL when unknown',
+    measure = 'What is counted: stage entries (first entries of deals), completed activities, planned activities, sales calls (done), lost reasons (set in the month and still standing)',
+    item = 'Of which kind: name of the funnel step, label of the activity type, lost reason',
+    funnel_step = 'Funnel step of stage entries and sales calls; NULL for the others',
+    events_count = 'Number of first entries, activities, calls or deals'
+  )
+);
+
+WITH events AS (
+  SELECT
+    stage_entry_timestamp AS happened_at,
+    user_id,
+    'stage entries' AS measure,
+    kpi_name AS item,
+    funnel_step
+  FROM pipedrive_analytics.fct_stage_entries
+  WHERE
+    stage_entry_num = 1 AND NOT funnel_step IS NULL
+  UNION ALL
+  SELECT
+    due_timestamp AS happened_at,
+    user_id,
+    CASE WHEN is_completed THEN 'completed activities' ELSE 'planned activities' END AS measure,
+    COALESCE(activity_type_name, activity_type_key, 'unknown') AS item,
+    NULL AS funnel_step
+  FROM pipedrive_analytics.fct_deal_activities
+  UNION ALL
+  SELECT
+    due_timestamp AS happened_at,
+    user_id,
+    'sales calls' AS measure,
+    kpi_name AS item,
+    funnel_step
+  FROM pipedrive_analytics.fct_activities
+  UNION ALL
+  SELECT
+    deals.lost_reason_set_at AS happened_at,
+    owners.user_id,
+    'lost reasons' AS measure,
+    deals.lost_reason AS item,
+    NULL AS funnel_step
+  FROM pipedrive_analytics.fct_deals AS deals
+  LEFT JOIN pipedrive_analytics.dim_deal_owner_history AS owners
+    ON deals.deal_id = owners.deal_id
+    AND deals.lost_reason_set_at >= owners.valid_from
+    AND (
+      deals.lost_reason_set_at < owners.valid_to OR owners.valid_to IS NULL
+    )
+), monthly_events AS (
+  SELECT
+    DATE_TRUNC('MONTH', happened_at)::DATE AS month,
+    COALESCE(user_id, 0) AS user_id,
+    measure,
+    item,
+    funnel_step,
+    COUNT(*) AS events_count
+  FROM events
+  WHERE
+    NOT happened_at IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', happened_at)::DATE,
+    COALESCE(user_id, 0),
+    measure,
+    item,
+    funnel_step
+)
+SELECT
+  events.month::DATE AS month,
+  events.user_id::BIGINT AS user_id,
+  users.user_name::TEXT AS user_name,
+  events.measure::TEXT AS measure,
+  events.item::TEXT AS item,
+  events.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  events.events_count::BIGINT AS events_count
+FROM monthly_events AS events
+LEFT JOIN pipedrive_analytics.dim_users AS users
+  ON events.user_id = users.user_id;
+
+@postgres_index(user_id);
+
+@postgres_analyze()

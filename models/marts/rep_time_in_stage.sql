@@ -1,0 +1,101 @@
+MODEL (
+  name pipedrive_analytics.rep_time_in_stage,
+  kind FULL,
+  tags (marts, report),
+  grain (stage_id, month),
+  audits (
+    not_null(columns := (stage_id, month, exits_count, deals_count)),
+    unique_combination_of_columns(columns := (stage_id, month)),
+    non_negative(
+      columns := (average_days, median_days, p90_days, average_age_days, median_age_days)
+    ),
+    exits_and_stays_conserved
+  ),
+  description 'One row per stage and month in which a deal left it, and one per stage for the month of the execution date with the deals that are still there. Join dim_stages on stage_id. Answers how long deals stay in a stage, and what is stuck there.',
+  column_descriptions (
+    stage_id = 'Stage the deals were in',
+    stage_name = 'Label of the stage; NULL when unknown',
+    funnel_step = 'Funnel step the stage fills; NULL for a stage outside the funnel',
+    month = 'First day of the month of exit, UTC; of the execution date for deals that are still there',
+    exits_count = 'Number of exits from the stage in the month; a deal that returned has several',
+    deals_count = 'Number of distinct deals that left the stage in the month',
+    average_days = 'Mean of days from entry to exit; NULL without exits',
+    median_days = 'Median of days from entry to exit; NULL without exits',
+    p90_days = '90th percentile of days from entry to exit: nine of ten took no longer; NULL without exits',
+    still_there_count = 'Number of deals in the stage at the execution date; NULL in the rows of other months',
+    average_age_days = 'Mean of days from their entry to the beginning of the execution date, 0 for who came later; NULL without such deals',
+    median_age_days = 'Median of the same'
+  )
+);
+
+WITH exits AS (
+  SELECT
+    stage_id,
+    DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE AS month,
+    COUNT(*) AS exits_count,
+    COUNT(DISTINCT deal_id) AS deals_count,
+    AVG(seconds_in_stage) AS average_seconds,
+    @percentile(0.5, seconds_in_stage) AS median_seconds,
+    @percentile(0.9, seconds_in_stage) AS p90_seconds
+  FROM pipedrive_analytics.fct_stage_entries
+  WHERE
+    NOT stage_exit_timestamp IS NULL
+  GROUP BY
+    stage_id,
+    DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE
+), ages AS (
+  SELECT
+    stage_id,
+    GREATEST(@seconds_between(stage_entry_timestamp, @execution_ds::TIMESTAMP), 0) AS age_seconds
+  FROM pipedrive_analytics.fct_stage_entries
+  WHERE
+    stage_exit_timestamp IS NULL
+), stays AS (
+  SELECT
+    stage_id,
+    DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE AS month,
+    COUNT(*) AS still_there_count,
+    AVG(age_seconds) AS average_age_seconds,
+    @percentile(0.5, age_seconds) AS median_age_seconds
+  FROM ages
+  GROUP BY
+    stage_id
+), months AS (
+  SELECT
+    COALESCE(exits.stage_id, stays.stage_id) AS stage_id,
+    COALESCE(exits.month, stays.month) AS month,
+    exits.exits_count,
+    exits.deals_count,
+    exits.average_seconds,
+    exits.median_seconds,
+    exits.p90_seconds,
+    stays.still_there_count,
+    stays.average_age_seconds,
+    stays.median_age_seconds
+  FROM exits
+  FULL JOIN stays
+    ON exits.stage_id = stays.stage_id AND exits.month = stays.month
+)
+SELECT
+  months.stage_id::BIGINT AS stage_id,
+  stages.stage_name::TEXT AS stage_name,
+  steps.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  months.month::DATE AS month,
+  COALESCE(months.exits_count, 0)::BIGINT AS exits_count,
+  COALESCE(months.deals_count, 0)::BIGINT AS deals_count,
+  @days(months.average_seconds)::DECIMAL(12, 2) AS average_days,
+  @days(months.median_seconds)::DECIMAL(12, 2) AS median_days,
+  @days(months.p90_seconds)::DECIMAL(12, 2) AS p90_days,
+  CASE
+    WHEN months.month = DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE
+    THEN COALESCE(months.still_there_count, 0)
+  END::BIGINT AS still_there_count,
+  @days(months.average_age_seconds)::DECIMAL(12, 2) AS average_age_days,
+  @days(months.median_age_seconds)::DECIMAL(12, 2) AS median_age_days
+FROM months
+LEFT JOIN pipedrive_analytics.dim_stages AS stages
+  ON months.stage_id = stages.stage_id
+LEFT JOIN pipedrive_analytics.dim_funnel_steps AS steps
+  ON steps.source = 'stage' AND steps.key = months.stage_id::TEXT;
+
+@postgres_analyze()
