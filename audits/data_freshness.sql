@@ -1,16 +1,13 @@
 AUDIT (
   name data_freshness,
-  blocking FALSE,
-  defaults (
-    max_age_months = 24
-  )
+  blocking FALSE
 );
 
-/* The returned row is the latest month that has begun: more than max_age_months lie between it and the execution month. */
+/* The returned row is the latest month that has begun, when more months than the variable freshness_max_age_months allows lie between it and the execution month. */
 SELECT
   MAX(month) AS latest_month
 FROM @this_model
 WHERE
   month <= @execution_ds::DATE
 HAVING
-  MAX(month) < DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE - INTERVAL '1 MONTH' * @max_age_months
+  MAX(month) < DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE - INTERVAL '1 MONTH' * @freshness_max_age_months

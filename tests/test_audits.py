@@ -20,21 +20,43 @@ FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
 CALLS = "pipedrive_analytics.fct_activities"
 STEPS = "pipedrive_analytics.dim_funnel_steps"
 REJECTED = STAGING + "stg_rejected_rows"
+OPTIONS = "pipedrive_intermediate.int_field_options"
+REASONS = "pipedrive_analytics.dim_lost_reasons"
+OWNERS = "pipedrive_analytics.dim_deal_owner_history"
+ENTRIES = "pipedrive_analytics.fct_stage_entries"
+ACTIVITIES = "pipedrive_analytics.fct_deal_activities"
+DEALS = "pipedrive_analytics.fct_deals"
+CONVERSION = "pipedrive_analytics.rep_sales_funnel_conversion"
+COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
+TRANSITIONS = "pipedrive_analytics.rep_stage_transitions"
+TIME_IN_STAGE = "pipedrive_analytics.rep_time_in_stage"
+TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
+PERFORMANCE = "pipedrive_analytics.rep_owner_performance_monthly"
+LOST_REASONS = "pipedrive_analytics.rep_lost_reasons_monthly"
+CHECKS = "pipedrive_analytics.dim_data_quality_checks"
+FINDINGS = "pipedrive_analytics.fct_data_quality_findings"
+QUALITY = "pipedrive_analytics.rep_data_quality"
 
 WARNING_ONLY = {
+    "activities_without_status",
     "calls_without_due_time",
     "changes_not_yet_processed",
     "data_freshness",
     "entries_outside_the_funnel",
+    "first_step_drop",
     "funnel_completeness",
     "funnel_progression_logic",
     "months_in_the_future",
-    "not_null_non_blocking",
+    "months_not_covered",
+    "no_recent_changes",
     "rejected_rows",
+    "report_recency",
     "stage_activity_consistency",
+    "steps_gone_silent",
     "steps_without_deals",
     "unknown_activity_types",
     "unknown_deals",
+    "unknown_lost_reasons",
     "unknown_stages",
     "unknown_users",
     "vanished_stage_changes",
@@ -49,8 +71,9 @@ AUDITS = {
             "not_null(deals_count)",
         ),
         *("accepted_values", "deals_count_non_negative", "monthly_grain_unique", "kpi_names_valid"),
-        *("stage_steps_conserved", "data_freshness", "months_in_the_future", "steps_without_deals"),
-        *("funnel_completeness", "stage_activity_consistency", "funnel_progression_logic"),
+        *("stage_steps_conserved", "data_freshness", "report_recency", "months_in_the_future"),
+        *("steps_without_deals", "funnel_completeness", "stage_activity_consistency"),
+        "funnel_progression_logic",
     ],
     FIRST_ENTRIES: [
         "not_null(deal_id, stage_id, stage_entry_timestamp)",
@@ -91,7 +114,7 @@ AUDITS = {
     STAGING + "stg_activity": [
         "not_null(activity_id, deal_id)",
         "unique_combination_of_columns(activity_id, deal_id)",
-        "not_null_non_blocking(is_completed)",
+        "activities_without_status",
     ],
     STAGING + "stg_activity_types": [
         "not_null(activity_type_id, activity_type_key)",
@@ -107,6 +130,93 @@ AUDITS = {
         "unique_values(reject_id)",
         "rejected_rows",
     ],
+    OPTIONS: [
+        "not_null(field_key, option_id)",
+        "unique_combination_of_columns(field_key, option_id)",
+    ],
+    REASONS: ["not_null(lost_reason_id)", "unique_values(lost_reason_id)"],
+    OWNERS: [
+        "not_null(deal_id, user_id, valid_from, is_current)",
+        "unique_combination_of_columns(deal_id, valid_from)",
+        "ownership_covers_life",
+    ],
+    ENTRIES: [
+        "not_null(deal_id, stage_id, stage_entry_num, stage_entry_timestamp, move, "
+        "skipped_stages_count)",
+        "unique_combination_of_columns(deal_id, stage_id, stage_entry_num)",
+        "accepted_values",
+        "non_negative(seconds_in_stage, seconds_in_previous_stage, skipped_stages_count)",
+        "all_entries_conserved",
+    ],
+    ACTIVITIES: [
+        "not_null(activity_id, deal_id, is_completed)",
+        "unique_combination_of_columns(activity_id, deal_id)",
+        "activities_conserved",
+    ],
+    DEALS: [
+        "not_null(deal_id, created_at, last_changed_at)",
+        "unique_values(deal_id)",
+        "non_negative(stage_entries_count, forward_moves_count, backward_moves_count, "
+        "skipped_stages_count, completed_activities_count, sales_calls_count, "
+        "days_to_first_stage, days_to_last_change)",
+        *("deals_conserved", "unknown_lost_reasons", "no_recent_changes"),
+    ],
+    CONVERSION: [
+        "not_null(month, kpi_name, funnel_step, deals_count)",
+        "unique_combination_of_columns(month, funnel_step)",
+        "monthly_report_conserved",
+    ],
+    COHORTS: [
+        "not_null(cohort_month, kpi_name, funnel_step, cohort_deals_count, reached_deals_count, "
+        "reached_in_order_deals_count)",
+        "unique_combination_of_columns(cohort_month, funnel_step)",
+        "non_negative(median_days_to_reach)",
+        *("cohorts_conserved", "cohorts_do_not_grow"),
+    ],
+    TRANSITIONS: [
+        "not_null(from_stage_id, to_stage_id, move, transitions_count, share_of_exits, "
+        "deals_count, median_days, p90_days)",
+        "unique_combination_of_columns(from_stage_id, to_stage_id)",
+        "non_negative(median_days, p90_days)",
+        "transitions_conserved",
+    ],
+    TIME_IN_STAGE: [
+        "not_null(stage_id, month, exits_count, deals_count)",
+        "unique_combination_of_columns(stage_id, month)",
+        "non_negative(average_days, median_days, p90_days, average_age_days, median_age_days)",
+        "exits_and_stays_conserved",
+    ],
+    TRENDS: [
+        "not_null(month, kpi_name, funnel_step, deals_count)",
+        "unique_combination_of_columns(month, funnel_step)",
+        *("monthly_report_conserved", "months_not_covered"),
+        *("first_step_drop", "steps_gone_silent"),
+    ],
+    PERFORMANCE: [
+        "not_null(month, user_id, measure, item, events_count)",
+        "unique_combination_of_columns(month, user_id, measure, item)",
+        *("accepted_values", "owner_entries_conserved"),
+    ],
+    LOST_REASONS: [
+        "not_null(month, lost_reason, furthest_funnel_step, deals_count)",
+        "unique_combination_of_columns(month, lost_reason, furthest_funnel_step)",
+        "lost_reasons_conserved",
+    ],
+    CHECKS: [
+        *("not_null(check_name, severity, meaning)", "unique_values(check_name)"),
+        "accepted_values",
+    ],
+    FINDINGS: [
+        "not_null(check_name, finding, rows_count)",
+        "unique_combination_of_columns(check_name, finding)",
+    ],
+    QUALITY: [
+        "not_null(check_name, severity, meaning, rows_count, as_of)",
+        *("unique_values(check_name)", "findings_conserved"),
+    ],
+    STAGING + "stg_fields": [
+        *("not_null(field_key)", "unique_values(field_key)", "options_are_lists"),
+    ],
     STAGING + "stg_stages": ["not_null(stage_id)", "unique_values(stage_id)"],
     STAGING + "stg_users": ["not_null(user_id)", "unique_values(user_id)"],
     SEED + "activity": ["not_null(activity_id, deal_id)"],
@@ -121,6 +231,9 @@ SAMPLE_WARNINGS = {
     (REPORT, "funnel_completeness"): 5,
     (REPORT, "funnel_progression_logic"): 5,
     (REPORT, "stage_activity_consistency"): 2,
+    (REPORT, "report_recency"): 1,  # the sample ends in February 2025
+    (DEALS, "no_recent_changes"): 1,
+    (TRENDS, "steps_gone_silent"): 8,
 }
 
 # The raw table and column behind each audited column of a staging view.
@@ -139,6 +252,7 @@ RAW_COLUMNS = {
             "loaded_at": "change_time",
         },
     ),
+    "stg_fields": ("fields", {"field_key": "field_key"}),
     "stg_stages": ("stages", {"stage_id": "stage_id"}),
     "stg_users": ("users", {"user_id": "id"}),
 }
@@ -240,6 +354,18 @@ CASES = [
         REPORT,
         "data_freshness",
         "DELETE FROM {rep_sales_funnel_monthly} WHERE month > '2024-01-01'",
+    ),
+    Case(
+        REPORT,
+        "report_recency",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-08-01', 'Step 9', 9, 1)",
+        rows=-1,  # three months are allowed
+    ),
+    Case(
+        REPORT,
+        "report_recency",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-07-01', 'Step 9', 9, 1)",
+        rows=0,
     ),
     Case(
         REPORT,
@@ -409,10 +535,283 @@ CASES = [
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'a|b', 'c'), "
         "(1, '2024-01-01', 'a', 'b|c')",
     ),
+    *(
+        Case(
+            STAGING + "stg_fields",
+            "options_are_lists",
+            f"INSERT INTO {{fields}} VALUES (9, 'colour', 'Colour', '{options}')",
+            rows=rows,
+        )
+        for options, rows in {
+            '[{{"id": 1, "label": "Red"': 1,
+            '{{"id": 1}}': 1,
+            "red": 1,
+            "[]": 0,
+            "": 0,
+        }.items()
+    ),
     Case(
         STAGING + "stg_activity",
-        "not_null_non_blocking",
+        "activities_without_status",
         "INSERT INTO {activity} VALUES (1, 'meeting', 1, 1, NULL, '2024-01-01')",
+    ),
+    # owners: a gap, an overlap, a life that begins later, two current periods, none
+    Case(
+        OWNERS,
+        "ownership_covers_life",
+        "UPDATE {dim_deal_owner_history} SET valid_to = valid_to - INTERVAL '1' SECOND "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {dim_deal_owner_history} WHERE NOT is_current)",
+    ),
+    Case(
+        OWNERS,
+        "ownership_covers_life",
+        "UPDATE {dim_deal_owner_history} SET valid_to = valid_to + INTERVAL '1' SECOND "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {dim_deal_owner_history} WHERE NOT is_current)",
+    ),
+    Case(
+        OWNERS,
+        "ownership_covers_life",
+        "UPDATE {dim_deal_owner_history} SET valid_from = valid_from + INTERVAL '1' SECOND "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals}) AND is_current",
+    ),
+    Case(
+        OWNERS,
+        "ownership_covers_life",
+        "UPDATE {dim_deal_owner_history} SET is_current = TRUE "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {dim_deal_owner_history} WHERE NOT is_current)",
+    ),
+    Case(
+        OWNERS,
+        "ownership_covers_life",
+        "UPDATE {dim_deal_owner_history} SET valid_to = '2026-01-01' "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals}) AND is_current",
+    ),
+    # entries into stages, activities and deals
+    Case(
+        ENTRIES,
+        "accepted_values",
+        "UPDATE {fct_stage_entries} SET move = 'sideways' WHERE move = 'backward'",
+        rows=8,
+    ),
+    Case(
+        ENTRIES,
+        "non_negative",
+        "UPDATE {fct_stage_entries} SET seconds_in_stage = -1 WHERE move = 'backward'",
+        rows=8,
+    ),
+    Case(
+        ENTRIES,
+        "non_negative",
+        "UPDATE {fct_stage_entries} SET skipped_stages_count = -1 WHERE move = 'backward'",
+        rows=8,
+    ),
+    Case(
+        ENTRIES,
+        "all_entries_conserved",
+        "DELETE FROM {fct_stage_entries} WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals})",
+    ),
+    Case(
+        ENTRIES,
+        "all_entries_conserved",
+        "UPDATE {fct_stage_entries} SET stage_exit_timestamp = NULL "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals})",
+    ),
+    Case(
+        ACTIVITIES,
+        "activities_conserved",
+        "DELETE FROM {fct_deal_activities} WHERE activity_type_key = 'meeting'",
+    ),
+    Case(
+        DEALS,
+        "non_negative",
+        "UPDATE {fct_deals} SET days_to_last_change = -0.01 "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_stage_entries})",
+    ),
+    Case(
+        DEALS,
+        "deals_conserved",
+        "DELETE FROM {fct_deals} WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_stage_entries})",
+    ),
+    Case(
+        DEALS,
+        "deals_conserved",
+        "UPDATE {fct_deals} SET stage_entries_count = stage_entries_count + 1 "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_stage_entries})",
+    ),
+    Case(
+        DEALS,
+        "unknown_lost_reasons",
+        "DELETE FROM {dim_lost_reasons} WHERE lost_reason = 'Missing a feature'",
+        rows=386,
+    ),
+    Case(
+        DEALS,
+        "no_recent_changes",
+        "UPDATE {fct_deals} SET last_changed_at = '2026-10-26 00:00:00'",
+        rows=-1,  # seven days are allowed
+    ),
+    Case(
+        DEALS,
+        "no_recent_changes",
+        "UPDATE {fct_deals} SET last_changed_at = '2026-11-03 00:00:00' WHERE deal_id < 500000",
+        rows=0,  # what is after the execution date is no news
+    ),
+    # the reports beyond the monthly count
+    Case(
+        CONVERSION,
+        "monthly_report_conserved",
+        "UPDATE {rep_sales_funnel_conversion} SET deals_count = deals_count + 1 "
+        "WHERE month = '2024-02-01' AND funnel_step = 1",
+    ),
+    Case(
+        CONVERSION,
+        "monthly_report_conserved",
+        "DELETE FROM {rep_sales_funnel_conversion} WHERE month = '2024-02-01' AND funnel_step = 1",
+    ),
+    Case(
+        TRENDS,
+        "monthly_report_conserved",
+        "UPDATE {rep_sales_funnel_trends} SET deals_count = 1 "
+        "WHERE month = '2024-12-01' AND funnel_step = 1",
+    ),
+    Case(
+        TRENDS,
+        "months_not_covered",
+        "DELETE FROM {rep_sales_funnel_trends} WHERE month = '2024-02-01'",
+    ),
+    Case(
+        TRENDS,
+        "months_not_covered",
+        "INSERT INTO {rep_sales_funnel_trends} (month, kpi_name, funnel_step, deals_count) "
+        "VALUES ('2025-04-01', 'Step 9: Renewal/Expansion', 9, 1)",
+    ),
+    Case(
+        TRENDS,
+        "first_step_drop",
+        "UPDATE {rep_sales_funnel_trends} SET month_over_month_change = -0.2001 "
+        "WHERE month = '2025-02-01' AND funnel_step = 1",
+    ),
+    Case(
+        TRENDS,
+        "first_step_drop",
+        "UPDATE {rep_sales_funnel_trends} SET month_over_month_change = -0.2 "
+        "WHERE month = '2025-02-01' AND funnel_step = 1",
+        rows=0,
+    ),
+    Case(
+        TRENDS,
+        "steps_gone_silent",
+        "UPDATE {rep_sales_funnel_trends} SET deals_count = 0 "
+        "WHERE month = '2024-06-01' AND funnel_step = 1",
+    ),
+    Case(
+        TRENDS,
+        "steps_gone_silent",
+        "UPDATE {rep_sales_funnel_trends} SET deals_count = 0 "
+        "WHERE month IN ('2024-03-01', '2024-05-01') AND funnel_step = 1",
+        rows=0,  # two months before each, not three
+    ),
+    Case(
+        COHORTS,
+        "non_negative",
+        "UPDATE {rep_funnel_cohorts} SET median_days_to_reach = -1 "
+        "WHERE cohort_month = '2024-02-01' AND funnel_step = 9",
+    ),
+    Case(
+        COHORTS,
+        "cohorts_conserved",
+        "UPDATE {rep_funnel_cohorts} SET cohort_deals_count = cohort_deals_count + 1 "
+        "WHERE cohort_month = '2024-02-01'",
+    ),
+    Case(
+        COHORTS,
+        "cohorts_conserved",
+        "DELETE FROM {rep_funnel_cohorts} WHERE cohort_month = '2024-02-01'",
+    ),
+    Case(
+        COHORTS,
+        "cohorts_do_not_grow",
+        "UPDATE {rep_funnel_cohorts} SET reached_in_order_deals_count = reached_deals_count + 1 "
+        "WHERE cohort_month = '2024-02-01' AND funnel_step = 9",
+    ),
+    Case(
+        COHORTS,
+        "cohorts_do_not_grow",
+        "UPDATE {rep_funnel_cohorts} SET reached_in_order_deals_count = 0 "
+        "WHERE cohort_month = '2024-02-01' AND funnel_step = 2",
+        rows=2,  # steps 2.1 and 3 follow it
+    ),
+    Case(
+        TRANSITIONS,
+        "non_negative",
+        "UPDATE {rep_stage_transitions} SET median_days = -1 WHERE move = 'backward'",
+        rows=7,
+    ),
+    Case(
+        TRANSITIONS,
+        "transitions_conserved",
+        "UPDATE {rep_stage_transitions} SET transitions_count = transitions_count + 1 "
+        "WHERE from_stage_id = 1 AND to_stage_id = 2",
+    ),
+    Case(
+        TRANSITIONS,
+        "transitions_conserved",
+        "DELETE FROM {rep_stage_transitions} WHERE from_stage_id = 1",
+    ),
+    Case(
+        TIME_IN_STAGE,
+        "non_negative",
+        "UPDATE {rep_time_in_stage} SET average_age_days = -1 WHERE still_there_count > 0",
+        rows=9,
+    ),
+    Case(
+        TIME_IN_STAGE,
+        "exits_and_stays_conserved",
+        "UPDATE {rep_time_in_stage} SET exits_count = exits_count + 1 "
+        "WHERE stage_id = 1 AND month = '2024-03-01'",
+    ),
+    Case(
+        TIME_IN_STAGE,
+        "exits_and_stays_conserved",
+        "UPDATE {rep_time_in_stage} SET still_there_count = NULL WHERE stage_id = 1",
+    ),
+    Case(
+        PERFORMANCE,
+        "accepted_values",
+        "UPDATE {rep_owner_performance_monthly} SET measure = 'lost deals' "
+        "WHERE measure = 'lost reasons'",
+        rows=1874,
+    ),
+    *(
+        Case(
+            PERFORMANCE,
+            "owner_entries_conserved",
+            f"DELETE FROM {{rep_owner_performance_monthly}} WHERE measure = '{measure}'",
+            rows=rows,
+        )
+        for measure, rows in {
+            "stage entries": 9,
+            "completed activities": 1,
+            "planned activities": 1,
+            "sales calls": 2,
+            "lost reasons": 1,
+        }.items()
+    ),
+    Case(
+        LOST_REASONS,
+        "lost_reasons_conserved",
+        "DELETE FROM {rep_lost_reasons_monthly} WHERE month = '2024-05-01'",
+    ),
+    Case(
+        CHECKS,
+        "accepted_values",
+        "UPDATE {dim_data_quality_checks} SET severity = 'error' WHERE severity = 'oddity'",
+        rows=16,
+    ),
+    Case(
+        QUALITY,
+        "findings_conserved",
+        "UPDATE {rep_data_quality} SET rows_count = 39 WHERE check_name = 'unknown_deals'",
     ),
     # the mapping
     Case(

@@ -94,7 +94,7 @@ def test_a_bad_file_stops_the_plan_and_leaves_prod_alone(
 def test_unknown_references_are_kept_and_counted(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    warehouse = new_warehouse(gateway)
+    warehouse = new_warehouse(gateway, core=True)
     seeds = warehouse.path / "seeds"
     with (seeds / "deal_changes.csv").open("a") as log:
         log.write("900001,2024-05-01 10:00:00,stage_id,4711\n")
@@ -115,6 +115,7 @@ def test_unknown_references_are_kept_and_counted(
         "entries_outside_the_funnel": 1,
         "calls_without_due_time": 1,
         "stage_activity_consistency": 2,
+        "report_recency": 1,
     }
     history = warehouse.table("pipedrive_intermediate.int_deal_stage_history")
     assert (history["stage_id"] == "4711").sum() == 2

@@ -21,6 +21,7 @@ MODEL (
     kpi_names_valid,
     stage_steps_conserved,
     data_freshness,
+    report_recency,
     months_in_the_future,
     steps_without_deals,
     funnel_completeness,

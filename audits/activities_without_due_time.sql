@@ -1,0 +1,12 @@
+AUDIT (
+  name activities_without_due_time,
+  blocking FALSE
+);
+
+/* A returned row is an activity without a due time: no month can count it. */
+SELECT
+  activity_id,
+  deal_id
+FROM @this_model
+WHERE
+  due_timestamp IS NULL

@@ -1,0 +1,16 @@
+AUDIT (
+  name shared_emails,
+  blocking FALSE
+);
+
+/* A returned row is an address that several users have: it identifies nobody. */
+SELECT
+  user_email,
+  COUNT(*) AS users
+FROM @this_model
+WHERE
+  NOT user_email IS NULL
+GROUP BY
+  user_email
+HAVING
+  COUNT(*) > 1

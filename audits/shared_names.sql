@@ -1,0 +1,16 @@
+AUDIT (
+  name shared_names,
+  blocking FALSE
+);
+
+/* A returned row is a name that several users have: it identifies nobody. */
+SELECT
+  user_name,
+  COUNT(*) AS users
+FROM @this_model
+WHERE
+  NOT user_name IS NULL
+GROUP BY
+  user_name
+HAVING
+  COUNT(*) > 1

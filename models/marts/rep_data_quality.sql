@@ -1,0 +1,70 @@
+MODEL (
+  name pipedrive_analytics.rep_data_quality,
+  kind FULL,
+  tags (marts, report),
+  grain check_name,
+  audits (
+    not_null(columns := (check_name, severity, meaning, rows_count, as_of)),
+    unique_values(columns := check_name),
+    findings_conserved
+  ),
+  description 'One row per check of the input: how many rows it returns, and up to five of them. Join fct_data_quality_findings on check_name for all. Answers what is wrong, missing or odd in the data behind the numbers, and since when nothing has arrived.',
+  column_descriptions (
+    check_name = 'Name of the check: the file in audits/ that holds its rule',
+    severity = 'warning (somebody should look; every plan prints it) or oddity (usual in exports, good to know)',
+    meaning = 'What a row that the check returns is, and what becomes of it',
+    rows_count = 'Number of rows that the check returns; 0 when it finds nothing',
+    share = 'rows_count / number of rows in checked_table: 0.25 is 25 %; NULL without such a table',
+    deals_count = 'Number of distinct deals among them; 0 when they are about none',
+    examples = 'Up to five of the rows, separated by semicolons; NULL when there are none',
+    checked_table = 'Table of whose rows the returned ones are a share; NULL when they are rows of none',
+    checked_rows_count = 'Number of rows of that table',
+    as_of = 'Execution date of the check, UTC'
+  )
+);
+
+WITH totals AS (
+  SELECT
+    check_name,
+    SUM(rows_count) AS rows_count,
+    COUNT(DISTINCT deal_id) AS deals_count
+  FROM pipedrive_analytics.fct_data_quality_findings
+  GROUP BY
+    check_name
+), numbered_findings AS (
+  /* COLLATE "C", or the language of a server decides which examples are shown */
+  SELECT
+    check_name,
+    finding,
+    ROW_NUMBER() OVER (PARTITION BY check_name ORDER BY finding COLLATE "C") AS position
+  FROM pipedrive_analytics.fct_data_quality_findings
+), examples AS (
+  SELECT
+    check_name,
+    STRING_AGG(finding, '; '
+    ORDER BY
+      position) AS examples
+  FROM numbered_findings
+  WHERE
+    position <= 5
+  GROUP BY
+    check_name
+)
+SELECT
+  checks.check_name::TEXT AS check_name,
+  checks.severity::TEXT AS severity,
+  checks.meaning::TEXT AS meaning,
+  COALESCE(totals.rows_count, 0)::BIGINT AS rows_count,
+  @share(COALESCE(totals.rows_count, 0), checks.checked_rows_count)::DECIMAL(12, 4) AS share,
+  COALESCE(totals.deals_count, 0)::BIGINT AS deals_count,
+  examples.examples::TEXT AS examples,
+  checks.checked_table::TEXT AS checked_table,
+  checks.checked_rows_count::BIGINT AS checked_rows_count,
+  @execution_ds::DATE AS as_of
+FROM pipedrive_analytics.dim_data_quality_checks AS checks
+LEFT JOIN totals
+  ON checks.check_name = totals.check_name
+LEFT JOIN examples
+  ON checks.check_name = examples.check_name;
+
+@postgres_analyze()
