@@ -8,7 +8,7 @@ FUNNEL := $(BIN)/python -m pipedrive_funnel
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$(SOURCE)",api) --gateway $(GATEWAY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh test lint ui clean
+.PHONY: help install dev prod land refresh test lint findings ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: install ## Check conventions and formatting
 	$(BIN)/ruff format --check
 	$(SQLMESH) format --check
 	$(SQLMESH) lint
+
+findings: install ## Write docs/findings.md from the marts of dev
+	@$(FUNNEL) findings dev --gateway $(GATEWAY)
 
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
 	$(SQLMESH) ui

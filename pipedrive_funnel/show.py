@@ -6,13 +6,15 @@ import argparse
 import shutil
 import sys
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from pipedrive_funnel import PROJECT
 
 if t.TYPE_CHECKING:
+    from sqlmesh import Context
     from sqlmesh.core.engine_adapter import EngineAdapter
 
 Steps = Sequence[tuple[Decimal, str]]  # funnel step and name
@@ -35,45 +37,60 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Print the funnel. Return 1, and say why, when there is none to show."""
-    import duckdb  # these take seconds to import: not for --help
-    import psycopg2
-    from sqlmesh import Context
-
-    context = Context(paths=PROJECT, gateway=options.gateway, load=False)
-    schema = analytics_schema(options.environment)
     try:
-        funnel = read_funnel(context.engine_adapter, schema)
-    except (duckdb.Error, psycopg2.Error) as error:
-        print(f"The funnel cannot be read: {error}", file=sys.stderr)
-        return 1
-    if funnel is None:
-        print(
-            f"There is no funnel in the environment {options.environment}: "
-            f"run `sqlmesh plan {options.environment}` first.",
-            file=sys.stderr,
-        )
+        with open_funnel(options.environment, options.gateway) as (context, schema):
+            steps, report = read_funnel(context.engine_adapter, schema)
+    except FunnelError as error:
+        print(error, file=sys.stderr)
         return 1
     print(f"\nDeals per month and funnel step in {options.environment}:\n")
-    print(funnel_table(*funnel, datetime.now(UTC).date(), options.months))
+    print(funnel_table(steps, report, datetime.now(UTC).date(), options.months))
     is_default = options.gateway == context.config.default_gateway
     print(_next_steps(options.environment, schema, None if is_default else options.gateway))
     return 0
 
 
-def read_funnel(adapter: EngineAdapter, schema: str) -> tuple[Steps, Report] | None:
-    """Read the steps and the report of a schema; None when the schema has no report.
+class FunnelError(Exception):
+    """There is no funnel that can be read. The message says why."""
+
+
+@contextmanager
+def open_funnel(
+    environment: str,
+    gateway: str | None = None,
+    marts: Sequence[str] = ("rep_sales_funnel_monthly",),
+) -> Iterator[tuple[Context, str]]:
+    """Give a context whose engine adapter reads the marts, and the schema that they are in.
 
     Raises:
-        duckdb.Error, psycopg2.Error: the database cannot be read, for instance because another
-            process holds the DuckDB file or the server is down.
+        FunnelError: the environment lacks one of the marts, or its database cannot be read, for
+            instance because another process holds the DuckDB file or the server is down.
 
     """
-    has_report = adapter.fetchone(
-        "SELECT COUNT(*) FROM information_schema.tables "
-        f"WHERE table_schema = '{schema}' AND table_name = 'rep_sales_funnel_monthly'"
-    )
-    if has_report == (0,):
-        return None
+    import duckdb  # these take seconds to import: not for --help
+    import psycopg2
+    from sqlmesh import Context
+
+    context = Context(paths=PROJECT, gateway=gateway, load=False)
+    schema = analytics_schema(environment)
+    try:
+        tables = context.engine_adapter.fetchall(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
+        )
+        if not set(marts) <= {table for (table,) in tables}:
+            raise FunnelError(
+                f"There is no funnel in the environment {environment}: "
+                f"run `sqlmesh plan {environment}` first."
+            )
+        yield context, schema
+    except (duckdb.Error, psycopg2.Error) as error:
+        raise FunnelError(f"The funnel cannot be read: {' '.join(str(error).split())}") from error
+    finally:
+        context.close()
+
+
+def read_funnel(adapter: EngineAdapter, schema: str) -> tuple[Steps, Report]:
+    """Read the steps and the report of a schema."""
     steps = adapter.fetchall(
         f"SELECT funnel_step, kpi_name FROM {schema}.dim_funnel_steps ORDER BY funnel_step"
     )
