@@ -40,7 +40,7 @@ logs = st.lists(
 @pytest.fixture(scope="module")
 def landed(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     """Plan prod over raw tables that are landed, and empty but for the dimensions."""
-    warehouse = new_warehouse(gateway, **LANDED)
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
     create_raw_tables(warehouse)
     stages = pd.DataFrame({"stage_id": [1, 2, 3, 4], "stage_name": list("ABCD")})
     users = pd.DataFrame({"id": [1, 2], "name": ["A", "B"], "email": None, "modified": None})
@@ -110,7 +110,7 @@ def test_sample_processed_day_by_day_is_the_sample_at_once(
     samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
     """Every day of the log is an interval of its own; one plan goes through all 436 of them."""
-    daily = new_warehouse("duckdb", SQLMESH__MODEL_DEFAULTS__START="2024-01-01")
+    daily = new_warehouse("duckdb", core=True, SQLMESH__MODEL_DEFAULTS__START="2024-01-01")
     for model in ("intermediate/int_deal_stage_history", "marts/fct_deal_stage_history"):
         path = daily.path / "models" / f"{model}.sql"
         path.write_text(path.read_text().replace("lookback 1", "batch_size 1"))
@@ -125,7 +125,7 @@ def test_sample_replayed_in_runs_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
     """Days, a month and the rest: the sample's changes arrive when they happened."""
-    replayed = new_warehouse(gateway)
+    replayed = new_warehouse(gateway, core=True)
     assert replayed.plan("prod", execution_time="2024-06-01").error is None
     half_way = len(replayed.table(HISTORY, "prod"))
     for day in ("2024-06-02", "2024-06-03", "2024-06-04", "2024-06-05", "2024-07-05", "2026-11-01"):

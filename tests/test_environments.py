@@ -119,7 +119,7 @@ def test_a_bare_plan_goes_to_dev(sample: Warehouse) -> None:
 def test_dev_can_be_made_when_only_prod_exists(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    warehouse = new_warehouse(gateway)
+    warehouse = new_warehouse(gateway, core=True)
     warehouse.plan("prod")
     outcome = warehouse.plan("dev")
     assert outcome.error is None, outcome.output
@@ -137,7 +137,7 @@ def test_a_blocking_audit_leaves_prod_as_it_was(
     gateway: str, new_warehouse: t.Callable[..., Warehouse], bad_row: str
 ) -> None:
     """The gate is upstream: no mart is touched, and prod keeps every row."""
-    warehouse = new_warehouse(gateway)
+    warehouse = new_warehouse(gateway, core=True)
     assert warehouse.plan("prod").error is None
     before = {model: warehouse.table(model, "prod") for model in MODELS}
     changes = warehouse.path / "seeds" / "deal_changes.csv"
@@ -159,7 +159,7 @@ def test_a_blocking_audit_leaves_prod_as_it_was(
 def test_a_plan_that_fails_in_dev_can_be_repaired_and_planned_again(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
-    warehouse = new_warehouse("duckdb")
+    warehouse = new_warehouse("duckdb", core=True)
     steps = warehouse.path / "seeds" / "funnel_steps.csv"
     good = steps.read_text()
     steps.write_text(good + "9,Step 9 again,stage,10\n")

@@ -66,7 +66,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def warehouse(new_warehouse: Callable[..., Warehouse]) -> Warehouse:
     """Give an empty DuckDB file, for what does not depend on the engine."""
-    return new_warehouse("duckdb")
+    return new_warehouse("duckdb", core=True)
 
 
 @pytest.fixture(autouse=True)
@@ -229,7 +229,7 @@ class Company:
 def company(gateway: str, new_warehouse: Callable[..., Warehouse]) -> Iterator[Company]:
     account = random_account(7, 500)
     with PipedriveServer(account, TOKEN) as server:
-        company = Company(account, server, new_warehouse(gateway, **LANDED))
+        company = Company(account, server, new_warehouse(gateway, core=True, **LANDED))
         landed = company.land().read
         assert landed["deals"] + landed["archived_deals"] == landed["changelogs"] == 500
         assert_raw_is(company.warehouse, account)
@@ -283,7 +283,7 @@ def test_500_deals_of_one_pipeline_come_to_the_report(company: Company, tmp_path
 def test_refresh_brings_an_account_without_deals_to_prod(
     serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
-    warehouse, account = new_warehouse("duckdb", **LANDED), Account()
+    warehouse, account = new_warehouse("duckdb", core=True, **LANDED), Account()
     server = serve(account, empty_is_null=True)
     done = land_command(warehouse, "api", "--refresh", **environment(server))
     assert done.returncode == 0, done.stderr
@@ -335,7 +335,7 @@ def test_500_rows_are_asked_for_at_a_time(serve: Serve, warehouse: Warehouse) ->
 def test_an_account_without_deals_lands_and_then_gets_one(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
-    warehouse, account = new_warehouse(gateway), Account()
+    warehouse, account = new_warehouse(gateway, core=True), Account()
     server = serve(account, empty_is_null=True)
     account.users, account.activity_types, account.stages, account.deal_fields = [], [], [], []
     land(warehouse, server)
@@ -670,7 +670,7 @@ class Lander:
 def lander(
     new_warehouse: Callable[..., Warehouse], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lander]:
-    path = new_warehouse("duckdb").path
+    path = new_warehouse("duckdb", core=True).path
     process = subprocess.Popen(
         [sys.executable, "-c", LANDER],
         cwd=path,
@@ -736,7 +736,7 @@ def landed_before(
     new_warehouse: Callable[..., Warehouse], account: Account, lander: Lander
 ) -> Warehouse:
     """Give a DuckDB file in which an account was landed; its file is free for other processes."""
-    warehouse = new_warehouse("duckdb")
+    warehouse = new_warehouse("duckdb", core=True)
     with PipedriveServer(account, TOKEN) as server:
         done = lander.land(warehouse, **environment(server))
     assert done.returncode == 0, done.stderr
@@ -919,7 +919,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     gateway: str, serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
 ) -> None:
     """Kill one that finds changes of all deals, four times, each time further on."""
-    warehouse, account = new_warehouse(gateway), random_account(1, DEALS)
+    warehouse, account = new_warehouse(gateway, core=True), random_account(1, DEALS)
     server, deals = serve(account), sorted(account.deals)
     assert lander.land(warehouse, **environment(server)).returncode == 0
     before = landed_rows(warehouse)
@@ -979,7 +979,7 @@ def relations(warehouse: Warehouse) -> set[Row]:
 def test_a_dry_run_reads_a_little_and_writes_nothing(
     gateway: str, serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
 ) -> None:
-    warehouse, server = new_warehouse(gateway), serve()
+    warehouse, server = new_warehouse(gateway, core=True), serve()
     before = relations(warehouse)
     done = lander.land(warehouse, "--dry-run", **environment(server))
     assert done.returncode == 0, done.stderr
@@ -993,7 +993,7 @@ def test_a_dry_run_reads_a_little_and_writes_nothing(
 def test_suggested_steps_are_the_stages_of_the_pipeline_in_their_order(
     serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
 ) -> None:
-    warehouse = replace(new_warehouse("duckdb", **LANDED), path=lander.path)
+    warehouse = replace(new_warehouse("duckdb", core=True, **LANDED), path=lander.path)
     account = random_account(1, DEALS)
     server, steps = serve(account), warehouse.path / "seeds" / "funnel_steps.csv"
     before = relations(warehouse)

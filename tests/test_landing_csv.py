@@ -84,7 +84,7 @@ def database_of(new_warehouse: Callable[..., Warehouse]) -> Callable[[str], Ware
 
     def database_of(gateway: str) -> Warehouse:
         if gateway not in made:
-            made[gateway] = new_warehouse(gateway, **LANDED)
+            made[gateway] = new_warehouse(gateway, core=True, **LANDED)
         execute(made[gateway], "DROP SCHEMA IF EXISTS pipedrive_raw CASCADE")
         return made[gateway]
 
@@ -100,7 +100,7 @@ def warehouse(gateway: str, database_of: Callable[[str], Warehouse]) -> Warehous
 @pytest.fixture
 def on_duckdb(new_warehouse: Callable[..., Warehouse]) -> Warehouse:
     """Give a DuckDB file of the test's own."""
-    return new_warehouse("duckdb", **LANDED)
+    return new_warehouse("duckdb", core=True, **LANDED)
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_the_landed_sample_is_the_sample_and_rejected_rows_are_warned_of(
     tmp_path: Path,
 ):
     warning = ("pipedrive_staging.stg_rejected_rows", "rejected_rows")
-    warehouse = new_warehouse(gateway, **LANDED)
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
     land_files(warehouse, sample_files(), DAY[0])
 
     def plan_of_day(days: int) -> Outcome:  # a second plan of a day has nothing to do

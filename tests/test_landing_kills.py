@@ -260,7 +260,7 @@ def victim(
     new_warehouse: t.Callable[..., Warehouse],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[Victim]:
-    warehouse = new_warehouse(gateway)
+    warehouse = new_warehouse(gateway, core=True)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLER],
         cwd=warehouse.path,
@@ -353,7 +353,7 @@ def test_nobody_sees_a_part_of_a_landing_and_no_second_one_joins_in(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
     """PostgreSQL: a DuckDB file is open for one process only."""
-    warehouse, export = new_warehouse("postgres"), new_export(tmp_path)
+    warehouse, export = new_warehouse("postgres", core=True), new_export(tmp_path)
     land_files(warehouse, export, START)
     before = raw_state(warehouse)
     change_export(export, 1)
@@ -380,7 +380,7 @@ def test_a_database_that_is_closed_is_free_for_others(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
     """A DuckDB file is locked while a process has it open."""
-    warehouse = new_warehouse("duckdb")
+    warehouse = new_warehouse("duckdb", core=True)
     with landing_database(warehouse) as database:
         database.adapter.execute("CREATE TABLE a_table (id INT)")
     path = warehouse.settings["SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE"]

@@ -23,7 +23,7 @@ def refreshed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Warehouse, Path]:
     """Land an export on an empty database, and refresh prod with it."""
-    warehouse = new_warehouse(gateway, **LANDED)
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
     export = new_export(tmp_path_factory.mktemp("export"))
     done = land_command(warehouse, "csv", export, "--refresh")
     assert done.returncode == 0, done.stderr
@@ -68,7 +68,7 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
 def test_refresh_is_refused_while_the_models_read_the_sample(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
-    warehouse = new_warehouse("duckdb")
+    warehouse = new_warehouse("duckdb", core=True)
     done = land_command(warehouse, "csv", new_export(tmp_path), "--refresh")
     assert done.returncode == 1
     assert "echo SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw >> .env" in done.stderr
@@ -78,7 +78,7 @@ def test_refresh_is_refused_while_the_models_read_the_sample(
 def test_refresh_plans_a_prod_anew_that_reads_the_sample(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
-    warehouse = new_warehouse("duckdb", new_export(tmp_path / "sample", deals=30))
+    warehouse = new_warehouse("duckdb", new_export(tmp_path / "sample", deals=30), core=True)
     export = new_export(tmp_path / "export", deals=40)
     assert warehouse.plan("prod").error is None
     warehouse.close()

@@ -83,7 +83,7 @@ def at_once(new_warehouse: t.Callable[..., Warehouse]) -> t.Callable[[str, Path]
 
     @functools.cache
     def at_once(gateway: str, export: Path) -> Warehouse:
-        warehouse = new_warehouse(gateway, **LANDED)
+        warehouse = new_warehouse(gateway, core=True, **LANDED)
         done = land_command(warehouse, "csv", export)
         assert done.returncode == 0, done.stderr
         outcome = warehouse.plan("prod")
@@ -117,7 +117,7 @@ def in_halves(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> InHalves:
     """Land half of an export, plan prod the next day, land all of it some days later and run."""
-    warehouse = new_warehouse(gateway, **LANDED)
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
     half = first_half(export, tmp_path_factory.mktemp("half") / "export")
     land_files(warehouse, half, START)
     outcome = warehouse.plan("prod", execution_time=START + DAY)
