@@ -88,16 +88,24 @@ def test_refresh_plans_a_prod_anew_that_reads_the_sample(
     assert_prod_shows(warehouse, export)
 
 
-# Stops a command when it comes to the database, as Ctrl-C on a terminal or `kill` does
+# Stops a command in a query that takes seconds, as Ctrl-C on a terminal or `kill` does
 STOPPER = """
-import signal, sys
+import os, sys, threading
+
+import duckdb
 
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.landing import command, refresh
 
 number, *arguments = sys.argv[1:]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-command.Database = refresh.Database = lambda *_: signal.raise_signal(int(number))
+
+
+def query(gateway):
+    threading.Timer(0.1, os.kill, (os.getpid(), int(number))).start()
+    duckdb.execute("SELECT SUM(i) FROM RANGE(1_000_000_000) AS t (i)").fetchall()
+
+
+command.Database = refresh.Database = query
 sys.exit(main(arguments))
 """
 
@@ -119,5 +127,6 @@ def test_a_command_that_is_stopped_says_so(
         cwd=PROJECT,
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (130, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import typing as t
 from collections.abc import Callable
 
 DONE, FAILED, BAD_INPUT, NO_API = range(4)  # exit codes
@@ -31,14 +32,21 @@ def exit_code(command: Callable[[], None], advice: str = "") -> int:
         advice: what to say when it is stopped, or the database or the machine lets it down.
 
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear up as after Ctrl-C
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> t.NoReturn:
+        stops.append(number)  # DuckDB and SQLMesh make another error of the exception
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         command()
-    except LandingError as error:
-        return _fail(error.code, str(error), error.advice)
-    except KeyboardInterrupt:
-        return _fail(STOPPED, f"Stopped. {advice}".rstrip())
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if stops or isinstance(error, KeyboardInterrupt):
+            return _fail(STOPPED, f"Stopped. {advice}".rstrip())
+        if isinstance(error, LandingError):
+            return _fail(error.code, str(error), error.advice)
         if reason := _reason_of(error):
             return _fail(FAILED, reason, advice)
         raise
