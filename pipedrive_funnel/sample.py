@@ -29,8 +29,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipedrive_funnel import PROJECT
+
 SEED = 2024
-DEFAULT_OUT = Path(__file__).resolve().parents[1] / "seeds"
+DEFAULT_OUT = PROJECT / "seeds"
 
 # --- what the files are calibrated to -------------------------------------------------------------
 
