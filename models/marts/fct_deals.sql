@@ -46,7 +46,7 @@ MODEL (
     lost_reason = 'Label of the lost reason that was set last, or its text when it is no option; NULL when none is. It is no sign that the deal is lost',
     lost_reason_set_at = 'When that was set, UTC',
     days_to_first_stage = 'Days from creation to the first stage; NULL when it entered none, or before its creation',
-    days_to_last_change = 'Days from creation to the last change; NULL when that was before'
+    days_to_last_change = 'Days from creation to the last change'
   )
 );
 
@@ -161,10 +161,7 @@ SELECT
     WHEN paths.first_stage_since >= lives.created_at
     THEN @days(@seconds_between(lives.created_at, paths.first_stage_since))
   END::DECIMAL(12, 2) AS days_to_first_stage,
-  CASE
-    WHEN lives.last_changed_at >= lives.created_at
-    THEN @days(@seconds_between(lives.created_at, lives.last_changed_at))
-  END::DECIMAL(12, 2) AS days_to_last_change
+  @days(@seconds_between(lives.created_at, lives.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
 FROM lives
 LEFT JOIN paths
   ON lives.deal_id = paths.deal_id
