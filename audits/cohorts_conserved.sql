@@ -2,7 +2,7 @@ AUDIT (
   name cohorts_conserved
 );
 
-/* A returned row is a month of creation whose deals here, in one of the steps, are not those of fct_deals. */
+/* A returned row is a month of creation whose deals here are not those of fct_deals. */
 SELECT
   COALESCE(cohorts.cohort_month, deals.cohort_month) AS cohort_month,
   cohorts.deals AS deals_here,

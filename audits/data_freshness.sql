@@ -10,4 +10,4 @@ FROM @this_model
 WHERE
   month <= @execution_ds::DATE
 HAVING
-  MAX(month) < DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE - INTERVAL '1 MONTH' * @freshness_max_age_months
+  MAX(month) < DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE - INTERVAL '1 MONTH' * @freshness_max_age_months::INT

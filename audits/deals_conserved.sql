@@ -2,7 +2,7 @@ AUDIT (
   name deals_conserved
 );
 
-/* A returned row is a deal that is in the stage history or the log and not here, or whose entries into stages were not all counted. */
+/* A returned row is a deal whose entries into stages were not all counted. A deal that has vanished from the log is not here, but in the histories. */
 SELECT
   entries.deal_id
 FROM (
@@ -13,7 +13,7 @@ FROM (
   GROUP BY
     deal_id
 ) AS entries
-LEFT JOIN @this_model AS deals
+JOIN @this_model AS deals
   ON entries.deal_id = deals.deal_id
 WHERE
-  entries.total <> COALESCE(deals.stage_entries_count, 0)
+  entries.total <> deals.stage_entries_count

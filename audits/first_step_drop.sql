@@ -24,4 +24,4 @@ WHERE
     WHERE
       source = 'stage'
   )
-  AND trends.month_over_month_change < -@monitor_first_step_drop
+  AND trends.month_over_month_change < -@monitor_first_step_drop::DECIMAL(12, 4)

@@ -10,4 +10,4 @@ FROM @this_model
 WHERE
   last_changed_at < @execution_ds::DATE + INTERVAL '1 DAY'
 HAVING
-  MAX(last_changed_at) < @execution_ds::DATE - INTERVAL '1 DAY' * @monitor_days_without_change
+  MAX(last_changed_at) < @execution_ds::DATE - INTERVAL '1 DAY' * @monitor_days_without_change::INT

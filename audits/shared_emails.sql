@@ -5,7 +5,7 @@ AUDIT (
 
 /* A returned row is an address that several users have: it identifies nobody. */
 SELECT
-  user_email,
+  MIN(user_id) AS first_user_id,
   COUNT(*) AS users
 FROM @this_model
 WHERE

@@ -5,7 +5,7 @@ AUDIT (
 
 /* A returned row is a name that several users have: it identifies nobody. */
 SELECT
-  user_name,
+  MIN(user_id) AS first_user_id,
   COUNT(*) AS users
 FROM @this_model
 WHERE

@@ -15,11 +15,11 @@ FROM (
     COUNT(CASE WHEN deals_count > 0 THEN 1 END) OVER (
       PARTITION BY funnel_step
       ORDER BY month
-      ROWS BETWEEN @monitor_silent_after_months PRECEDING AND 1 PRECEDING
+      ROWS BETWEEN @monitor_silent_after_months::INT PRECEDING AND 1 PRECEDING
     ) AS months_with_deals
   FROM @this_model
 ) AS trends
 WHERE
   trends.deals_count = 0
-  AND trends.months_with_deals = @monitor_silent_after_months
+  AND trends.months_with_deals = @monitor_silent_after_months::INT
   AND trends.month + INTERVAL '1 MONTH' <= @execution_ds::DATE

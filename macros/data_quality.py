@@ -16,6 +16,7 @@ from sqlmesh.core.macros import MacroEvaluator
 from sqlmesh.utils.errors import SQLMeshError
 
 from macros.intervals import processed_until
+from macros.json import is_json_array
 
 # SQLMesh keeps the texts with the models that use them: a changed audit is a new version of these.
 AUDITS = {
@@ -43,6 +44,7 @@ CHECKS = (
     ("unknown_users", "warning", "dim_users", None),
     ("unknown_stages", "warning", "int_deal_stage_history", "int_deal_stage_history"),
     ("unknown_lost_reasons", "warning", "fct_deals", "fct_deals"),
+    ("options_are_lists", "warning", "stg_fields", "stg_fields"),
     ("unknown_fields", "oddity", "stg_deal_changes", "stg_deal_changes"),
     ("entries_outside_the_funnel", "warning", "fct_deal_stage_history", "fct_deal_stage_history"),
     ("steps_without_deals", "warning", "rep_sales_funnel_monthly", "dim_funnel_steps"),
@@ -135,6 +137,7 @@ def data_quality_findings(evaluator: MacroEvaluator) -> exp.Expression:
     # tells how far it has been processed.
     evaluator.macros.setdefault("PROCESSED_UNTIL", processed_until)
     evaluator.macros.setdefault("FAILED_ROWS", failed_rows)
+    evaluator.macros.setdefault("IS_JSON_ARRAY", is_json_array)
     evaluator.locals["end_ts"] = exp.Literal.string("1970-01-01")
     for name, value in _thresholds(evaluator).items():
         if value is None:

@@ -579,26 +579,31 @@ def _trends(crm: Crm) -> Mart:
     return Mart(("month", "funnel_step"), rows)
 
 
+def user_or_nobody(user: int | None) -> int:
+    """Return the user, or what stands for an unknown one."""
+    return -1 if user is None else user
+
+
 def _owner_performance(crm: Crm) -> Mart:
     events: Counter[tuple[date, int, str, str, Decimal | None]] = Counter()
     for deal in crm.deals:
         for entry in deal.entries:
             step = crm.step_of_stage.get(entry.stage)
             if step and entry.number == 1:
-                owner = deal.owner(entry.at) or 0
+                owner = user_or_nobody(deal.owner(entry.at))
                 events[month_of(entry.at), owner, "stage entries", step.name, step.number] += 1
         if deal.lost_reason is not None and deal.lost_at is not None:
-            owner = deal.owner(deal.lost_at) or 0
+            owner = user_or_nobody(deal.owner(deal.lost_at))
             events[month_of(deal.lost_at), owner, "lost reasons", deal.lost_reason, None] += 1
     for activity in crm.activities:
         if activity.due is not None:
             measure = "completed activities" if activity.done else "planned activities"
             item = crm.types.get(activity.type) or activity.type or "unknown"
-            events[month_of(activity.due), activity.user or 0, measure, item, None] += 1
+            events[month_of(activity.due), user_or_nobody(activity.user), measure, item, None] += 1
     for call in crm.calls():
         if call.due is not None:
             step = crm.step_of_call[call.type]
-            who = (month_of(call.due), call.user or 0)
+            who = (month_of(call.due), user_or_nobody(call.user))
             events[*who, "sales calls", step.name, step.number] += 1
     rows = [
         {

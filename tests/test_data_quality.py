@@ -6,7 +6,9 @@ import functools
 import typing as t
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
+from landed import LANDED, create_raw_tables, land
 from sqlmesh.core.macros import RuntimeStage
 from test_audits import failures, rejected
 from warehouse import PROJECT, Warehouse
@@ -261,31 +263,36 @@ def test_age_is_measured_against_the_execution_date(
     assert found(sample, execution_time).get(check, 0) == rows
 
 
-def test_thresholds_are_variables(
-    samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+def test_thresholds_are_set_from_the_environment(
+    gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    """Each variable moves the audit and the check alike; no table is needed to see it."""
-    variables = {
-        "MONITOR_FIRST_STEP_DROP": ("0.77", "first_step_drop"),
-        "MONITOR_SILENT_AFTER_MONTHS": ("77", "steps_gone_silent"),
-        "MONITOR_DAYS_WITHOUT_CHANGE": ("777", "no_recent_changes"),
-        "MONITOR_RECENCY_MONTHS": ("7777", "report_recency"),
-        "FRESHNESS_MAX_AGE_MONTHS": ("77777", "data_freshness"),
+    """Each moves the audit and the check alike; what the environment gives is text."""
+    thresholds = {
+        "MONITOR_FIRST_STEP_DROP": "0.5",
+        "MONITOR_SILENT_AFTER_MONTHS": "10",
+        "MONITOR_DAYS_WITHOUT_CHANGE": "250",
+        "MONITOR_RECENCY_MONTHS": "9",
+        "FRESHNESS_MAX_AGE_MONTHS": "8",
     }
-    settings = {f"SQLMESH__VARIABLES__{name}": value for name, (value, _) in variables.items()}
-    changed = new_warehouse("duckdb", **settings)
-    findings = changed.model(FINDINGS).render_query_or_raise().sql()
-    usual = samples("duckdb").model(FINDINGS).render_query_or_raise().sql()
-    for value, audit in variables.values():
-        model = next(
-            model
-            for model in changed.context.models.values()
-            if audit in {name for name, _ in model.audits}
-        )
-        rule = next(rule for rule, _ in model.audits_with_args if rule.name == audit)
-        query = model.render_audit_query(rule).sql()
-        assert value in query, audit
-        assert value in findings and value not in usual, audit
+    settings = {f"SQLMESH__VARIABLES__{name}": value for name, value in thresholds.items()}
+    warehouse = new_warehouse(gateway, **settings)
+    outcome = warehouse.plan("dev", execution_time="2025-11-15")
+    assert outcome.error is None, outcome.output
+    monitors = {
+        "first_step_drop",
+        "steps_gone_silent",
+        "no_recent_changes",
+        "report_recency",
+        "data_freshness",
+    }
+    warned = {audit: rows for (_, audit), rows in outcome.warnings.items() if audit in monitors}
+    # 249 days since the last change, nine months since the last month; steps 1 to 6 had 11 or more
+    # months with deals before one without, the calls nine
+    assert warned == {"steps_gone_silent": 6, "data_freshness": 1}
+    counted = found(warehouse, "2025-11-15")
+    assert warned == {name: counted[name] for name in monitors if name in counted}
+    assert found(warehouse, "2024-11-15").get("first_step_drop", 0) == 0  # 43 % less
+    assert found(warehouse, "2024-12-15")["first_step_drop"] == 1  # 85 % less
 
 
 def test_a_changed_audit_is_a_new_version_of_the_report(
@@ -297,3 +304,38 @@ def test_a_changed_audit_is_a_new_version_of_the_report(
     path.write_text(path.read_text().replace(">= 1", ">= 2"))
     warehouse.close()
     assert warehouse.snapshot(FINDINGS).fingerprint.data_hash != before.data_hash
+
+
+def test_a_deal_that_vanishes_from_the_log_is_said_and_blocks_nothing(
+    gateway: str, new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    """The histories keep it until they are restated; the report must be there to say so."""
+    warehouse = new_warehouse(gateway, **LANDED)
+    create_raw_tables(warehouse)
+    columns = ("deal_id", "change_time", "changed_field_key", "new_value", "loaded_at")
+    changes = [
+        (deal, f"2024-01-{day:02} 10:00:00", key, value, "2024-02-01 00:00:00")
+        for deal in (1, 2)
+        for day, key, value in (
+            (1, "add_time", "2024-01-01T10:00:00"),
+            (1, "user_id", "7"),
+            (2, "stage_id", "1"),
+            (3, "stage_id", "2"),
+            (4, "stage_id", "3"),
+        )
+    ]
+    land(warehouse, "deal_changes", pd.DataFrame(changes, columns=columns))
+    assert warehouse.plan("prod", execution_time="2024-02-02").error is None
+    warehouse.execute("DELETE FROM pipedrive_raw.deal_changes WHERE deal_id = 1")
+    # of another deal one entry vanishes, and something else arrives
+    warehouse.execute("DELETE FROM pipedrive_raw.deal_changes WHERE new_value = '3'")
+    owner = [(2, "2024-02-02 10:00:00", "user_id", "8", "2024-02-02 10:00:00")]
+    land(warehouse, "deal_changes", pd.DataFrame(owner, columns=columns))
+    outcome = warehouse.run("prod", execution_time="2024-02-03")
+    assert outcome.error is None, outcome.output
+    report = warehouse.table(QUALITY, "prod").set_index("check_name")
+    assert set(report["as_of"]) == {"2024-02-03"}
+    assert report.loc["vanished_stage_changes", "rows_count"] == "4"
+    # of the six entries that are kept, two are the last of their deals
+    stays = warehouse.table("pipedrive_analytics.rep_time_in_stage", "prod")
+    assert stays["still_there_count"].dropna().astype(int).sum() == 2

@@ -10,7 +10,7 @@ MODEL (
     unique_combination_of_columns(columns := (deal_id, valid_from)),
     ownership_covers_life
   ),
-  description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND (time < valid_to OR valid_to IS NULL); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on; a deal whose owner the log does not tell has no row.',
+  description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND time < COALESCE(valid_to, TIMESTAMP ''9999-12-31''); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on; a deal whose owner the log does not tell has no row.',
   column_descriptions (
     deal_id = 'Deal that is owned',
     user_id = 'User who owns it in the period; may be unknown to dim_users',

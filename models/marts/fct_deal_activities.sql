@@ -7,8 +7,7 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id, is_completed)),
-    unique_combination_of_columns(columns := (activity_id, deal_id)),
-    activities_conserved
+    unique_combination_of_columns(columns := (activity_id, deal_id))
   ),
   description 'One row per activity and deal, of every type, done or planned. fct_activities has the done sales calls only, which are what the funnel counts. Join dim_users on user_id and fct_deals on deal_id. Answers who does and plans how much of what.',
   column_descriptions (

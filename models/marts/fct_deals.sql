@@ -129,7 +129,10 @@ WITH changes AS (
       deal_id,
       new_value,
       change_timestamp,
-      ROW_NUMBER() OVER (PARTITION BY deal_id ORDER BY change_timestamp DESC, COALESCE(new_value, '') DESC) AS recency
+      ROW_NUMBER() OVER (
+        PARTITION BY deal_id
+        ORDER BY change_timestamp DESC, COALESCE(new_value, '') COLLATE "C" DESC
+      ) AS recency
     FROM changes
     WHERE
       field_key = 'lost_reason'

@@ -52,40 +52,37 @@ WITH stage_positions AS (
   FROM @funnel_in_order() AS steps
   WHERE
     source = 'stage'
-), placed_entries AS (
-  SELECT
-    history.deal_id,
-    history.stage_id,
-    history.stage_entry_num,
-    history.stage_name,
-    places.kpi_name,
-    places.funnel_step,
-    history.stage_entry_timestamp,
-    history.stage_exit_timestamp,
-    @seconds_between(history.stage_entry_timestamp, history.stage_exit_timestamp) AS seconds_in_stage,
-    history.previous_stage_id,
-    places.stage_position,
-    previous_places.stage_position AS previous_stage_position
-  FROM pipedrive_intermediate.int_deal_stage_history AS history
-  LEFT JOIN stage_positions AS places
-    ON history.stage_id::TEXT = places.stage_key
-  LEFT JOIN stage_positions AS previous_places
-    ON history.previous_stage_id::TEXT = previous_places.stage_key
-), entries AS (
+), visits AS (
+  /* Not as the history has them: where rows have vanished from the log, it keeps what others point to */
   SELECT
     deal_id,
     stage_id,
     stage_entry_num,
     stage_name,
-    kpi_name,
-    funnel_step,
     stage_entry_timestamp,
-    stage_exit_timestamp,
-    seconds_in_stage,
-    previous_stage_id,
-    LAG(seconds_in_stage) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS seconds_in_previous_stage,
-    stage_position - previous_stage_position AS steps_ahead
-  FROM placed_entries
+    LEAD(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS stage_exit_timestamp,
+    LAG(stage_id) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS previous_stage_id,
+    LAG(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS previous_stage_entry_timestamp
+  FROM pipedrive_intermediate.int_deal_stage_history
+), entries AS (
+  SELECT
+    visits.deal_id,
+    visits.stage_id,
+    visits.stage_entry_num,
+    visits.stage_name,
+    places.kpi_name,
+    places.funnel_step,
+    visits.stage_entry_timestamp,
+    visits.stage_exit_timestamp,
+    @seconds_between(visits.stage_entry_timestamp, visits.stage_exit_timestamp) AS seconds_in_stage,
+    visits.previous_stage_id,
+    @seconds_between(visits.previous_stage_entry_timestamp, visits.stage_entry_timestamp) AS seconds_in_previous_stage,
+    places.stage_position - previous_places.stage_position AS steps_ahead
+  FROM visits
+  LEFT JOIN stage_positions AS places
+    ON visits.stage_id::TEXT = places.stage_key
+  LEFT JOIN stage_positions AS previous_places
+    ON visits.previous_stage_id::TEXT = previous_places.stage_key
 )
 SELECT
   entries.deal_id::BIGINT AS deal_id,
@@ -120,9 +117,7 @@ FROM entries
 LEFT JOIN pipedrive_analytics.dim_deal_owner_history AS owners
   ON entries.deal_id = owners.deal_id
   AND entries.stage_entry_timestamp >= owners.valid_from
-  AND (
-    entries.stage_entry_timestamp < owners.valid_to OR owners.valid_to IS NULL
-  );
+  AND entries.stage_entry_timestamp < COALESCE(owners.valid_to, '9999-12-31'::TIMESTAMP);
 
 @postgres_index(deal_id);
 

@@ -16,7 +16,7 @@ MODEL (
     rows_count = 'Number of rows that the check returns; 0 when it finds nothing',
     share = 'rows_count / number of rows in checked_table: 0.25 is 25 %; NULL without such a table',
     deals_count = 'Number of distinct deals among them; 0 when they are about none',
-    examples = 'Up to five of the rows, separated by semicolons; NULL when there are none',
+    examples = 'Up to five of the rows, 200 characters of each, separated by semicolons; NULL when there are none',
     checked_table = 'Table of whose rows the returned ones are a share; NULL when they are rows of none',
     checked_rows_count = 'Number of rows of that table',
     as_of = 'Execution date of the check, UTC'
@@ -41,7 +41,7 @@ WITH totals AS (
 ), examples AS (
   SELECT
     check_name,
-    STRING_AGG(finding, '; '
+    STRING_AGG(LEFT(finding, 200), '; '
     ORDER BY
       position) AS examples
   FROM numbered_findings

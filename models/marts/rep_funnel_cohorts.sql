@@ -26,7 +26,7 @@ MODEL (
     funnel_step = 'Position of the step in the funnel',
     cohort_deals_count = 'Number of deals created in the month',
     reached_deals_count = 'Number of them that ever reached the step, in any order',
-    reached_in_order_deals_count = 'Number of them that reached it and had, by first entries, passed every earlier stage of the funnel before, one after the other',
+    reached_in_order_deals_count = 'Number of them that reached it and had, by first entries, passed every earlier stage of the funnel before, one after the other; for a call the stages before it, whenever it was held',
     share_of_cohort = 'reached_deals_count / cohort_deals_count: 0.25 is 25 %',
     share_of_cohort_in_order = 'reached_in_order_deals_count / cohort_deals_count',
     previous_stage_step = 'The last stage step of the funnel before this one; NULL for the first',

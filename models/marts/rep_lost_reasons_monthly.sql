@@ -8,7 +8,7 @@ MODEL (
     unique_combination_of_columns(columns := (month, lost_reason, furthest_funnel_step)),
     lost_reasons_conserved
   ),
-  description 'One row per month, lost reason and furthest step: deals whose lost reason was set in the month and still stands. Join dim_funnel_steps on furthest_funnel_step. Answers why deals are given up, and how far they had come. A lost reason is set for deals in the last stage too: it is a remark, and these deals need not be lost.',
+  description 'One row per month, lost reason and furthest step: deals whose lost reason was set in the month and still stands. Join dim_funnel_steps on furthest_funnel_step. Answers which reasons are set, and how far the deals had come. A lost reason is set for deals in the last stage too: it is a remark, and these deals need not be lost.',
   column_descriptions (
     month = 'First day of the month in which the reason was set, UTC',
     lost_reason = 'Label of the reason, or its text when it is no option',

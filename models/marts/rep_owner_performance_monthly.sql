@@ -21,7 +21,7 @@ MODEL (
   description 'One row per month, user, measure and item: what each user''s deals and activities did in the month. Join dim_users on user_id. Answers with whom deals move, who calls and plans, and whose deals get a lost reason. Deals count for their owner at the time, activities for the user they are assigned to. Activities without due time have no month and are left out.',
   column_descriptions (
     month = 'First day of the month, UTC: of the entry, of the due time, of the setting of the lost reason',
-    user_id = 'User the events count for; 0 when the log tells no owner',
+    user_id = 'User the events count for; -1 when the log tells no owner',
     user_name = 'Name of the user; NULL when unknown',
     measure = 'What is counted: stage entries (first entries of deals), completed activities, planned activities, sales calls (done), lost reasons (set in the month and still standing)',
     item = 'Of which kind: name of the funnel step, label of the activity type, lost reason',
@@ -67,13 +67,11 @@ WITH events AS (
   LEFT JOIN pipedrive_analytics.dim_deal_owner_history AS owners
     ON deals.deal_id = owners.deal_id
     AND deals.lost_reason_set_at >= owners.valid_from
-    AND (
-      deals.lost_reason_set_at < owners.valid_to OR owners.valid_to IS NULL
-    )
+    AND deals.lost_reason_set_at < COALESCE(owners.valid_to, '9999-12-31'::TIMESTAMP)
 ), monthly_events AS (
   SELECT
     DATE_TRUNC('MONTH', happened_at)::DATE AS month,
-    COALESCE(user_id, 0) AS user_id,
+    COALESCE(user_id, -1) AS user_id,
     measure,
     item,
     funnel_step,
@@ -83,7 +81,7 @@ WITH events AS (
     NOT happened_at IS NULL
   GROUP BY
     DATE_TRUNC('MONTH', happened_at)::DATE,
-    COALESCE(user_id, 0),
+    COALESCE(user_id, -1),
     measure,
     item,
     funnel_step
