@@ -18,7 +18,7 @@ from warehouse import PROJECT, Warehouse, copy_project, sample_files
 from pipedrive_funnel import show
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.findings import text
-from pipedrive_funnel.findings.queries import MARTS
+from pipedrive_funnel.findings.queries import MARTS, Marts
 
 COMMITTED = PROJECT / "docs" / "findings.md"
 PLANNED_AT = "2025-03-12"  # the committed page was written of the sample planned then
@@ -206,6 +206,20 @@ def test_owners(committed: str, export: dict[str, pd.DataFrame]) -> None:
     for count, deals in owners.value_counts().items():
         assert found[str(count)][0] == str(deals)
     assert f"**{(owners > 1).sum()} of {len(owners):,} deals" in committed
+
+
+def test_nobody_is_no_owner(sample: Warehouse) -> None:
+    """Entries of deals without owner are counted for -1."""
+    marts = Marts(sample.context.engine_adapter, "pipedrive_analytics__dev")
+    table = sample.snapshot("pipedrive_analytics.rep_owner_performance_monthly").table_name()
+    before = marts.owner_entries()
+    with sample.undone():
+        sample.context.engine_adapter.execute(
+            f"UPDATE {table} SET user_id = -1, user_name = NULL WHERE user_id = "
+            f"(SELECT MIN(user_id) FROM {table} WHERE measure = 'stage entries')"
+        )
+        after = marts.owner_entries()
+    assert before.owners - after.owners == 1
 
 
 def test_lost_reasons(committed: str, export: dict[str, pd.DataFrame]) -> None:

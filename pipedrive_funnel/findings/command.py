@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipedrive_funnel import show
+from pipedrive_funnel import PROJECT, show
 from pipedrive_funnel.findings.queries import MARTS, Marts
 from pipedrive_funnel.findings.text import counted
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the page and its plots. Return 1, and say why, when that cannot be done."""
     from pipedrive_funnel.findings.page import write_page  # matplotlib takes a second
 
-    out: Path = options.out or show.PROJECT / "docs" / "findings.md"
+    out: Path = options.out or PROJECT / "docs" / "findings.md"
     try:
         with show.open_funnel(options.environment, options.gateway, MARTS) as (context, schema):
             page, plots = write_page(Marts(context.engine_adapter, schema), out.stem)

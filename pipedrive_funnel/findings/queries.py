@@ -320,7 +320,7 @@ class Marts:
             FROM (
               SELECT user_id, CAST(SUM(events_count) AS BIGINT) AS entries
               FROM marts.rep_owner_performance_monthly
-              WHERE measure = 'stage entries' AND user_id <> 0
+              WHERE measure = 'stage entries' AND user_id <> -1
               GROUP BY user_id
             ) AS owners
             """
