@@ -15,15 +15,10 @@ FROM (
     month
   FROM @this_model
 ) AS months
-CROSS JOIN (
-  SELECT
-    funnel_step,
-    ROW_NUMBER() OVER (ORDER BY funnel_step) AS position
-  FROM pipedrive_analytics.dim_funnel_steps
-  WHERE
-    source = 'stage'
-) AS steps
+CROSS JOIN @funnel_in_order() AS steps
 LEFT JOIN @this_model AS report
   ON months.month = report.month AND steps.funnel_step = report.funnel_step
 WHERE
-  steps.position <= @first_stages AND report.month IS NULL
+  steps.source = 'stage'
+  AND steps.stage_position <= @first_stages
+  AND report.month IS NULL

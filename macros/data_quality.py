@@ -17,12 +17,7 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.intervals import processed_until
 from macros.json import is_json_array
-
-# SQLMesh keeps the texts with the models that use them: a changed audit is a new version of these.
-AUDITS = {
-    path.stem: path.read_text(encoding="utf-8")
-    for path in sorted((Path(__file__).parents[1] / "audits").glob("*.sql"))
-}
+from macros.measures import funnel_in_order
 
 # The audit; its severity: a warning is listed by its model as well, an oddity is usual in exports
 # and not worth a line in every plan; the table that the audit reads as @this_model; the table of
@@ -75,6 +70,13 @@ CHECKS = (
     ("data_freshness", "warning", "rep_sales_funnel_monthly", None),
 )
 
+# The texts of their audits. SQLMesh keeps them with the models that use them: when one changes,
+# these are new versions.
+AUDITS = {
+    name: (Path(__file__).parents[1] / "audits" / f"{name}.sql").read_text(encoding="utf-8")
+    for name, *_ in CHECKS
+}
+
 SCHEMAS = {
     "stg": "pipedrive_staging",
     "int": "pipedrive_intermediate",
@@ -89,6 +91,8 @@ def failed_rows(
     evaluator: MacroEvaluator, name: exp.Expression, **arguments: exp.Expression
 ) -> exp.Expression:
     """Return the query of another audit, for @this_model, as a table: its rule is not repeated.
+
+    The audit is one of CHECKS.
 
     Example: `FROM @failed_rows(data_freshness, freshness_max_age_months := 3) AS stale`
     """
@@ -109,18 +113,14 @@ def data_quality_checks(evaluator: MacroEvaluator) -> exp.Expression:
         meaning = " ".join(comment.strip() for comment in _audit(name).query.comments or [])
         literals = {"check_name": name, "severity": severity, "meaning": meaning}
         columns = [exp.Literal.string(text).as_(alias) for alias, text in literals.items()]
-        if table:
-            columns += [
-                exp.cast(exp.Literal.string(table), "TEXT").as_("checked_table"),
-                exp.cast(exp.func("COUNT", exp.Star()), "BIGINT").as_("checked_rows_count"),
-            ]
-            selects.append(exp.select(*columns).from_(_table(table)))
-        else:
-            columns += [
-                exp.cast(exp.null(), "TEXT").as_("checked_table"),
-                exp.cast(exp.null(), "BIGINT").as_("checked_rows_count"),
-            ]
-            selects.append(exp.select(*columns))
+        checked = exp.Literal.string(table) if table else exp.null()
+        count = exp.func("COUNT", exp.Star()) if table else exp.null()
+        select = exp.select(
+            *columns,
+            exp.cast(checked, "TEXT").as_("checked_table"),
+            exp.cast(count, "BIGINT").as_("checked_rows_count"),
+        )
+        selects.append(select.from_(_table(table)) if table else select)
     return exp.union(*selects, distinct=False).subquery()
 
 
@@ -137,6 +137,7 @@ def data_quality_findings(evaluator: MacroEvaluator) -> exp.Expression:
     # tells how far it has been processed.
     evaluator.macros.setdefault("PROCESSED_UNTIL", processed_until)
     evaluator.macros.setdefault("FAILED_ROWS", failed_rows)
+    evaluator.macros.setdefault("FUNNEL_IN_ORDER", funnel_in_order)
     evaluator.macros.setdefault("IS_JSON_ARRAY", is_json_array)
     evaluator.locals["end_ts"] = exp.Literal.string("1970-01-01")
     for name, value in _thresholds(evaluator).items():

@@ -20,50 +20,47 @@ MODEL (
   )
 );
 
-WITH owner_changes AS (
+WITH changes AS (
+  SELECT
+    deal_id,
+    field_key,
+    new_value,
+    change_timestamp,
+    MIN(change_timestamp) OVER (PARTITION BY deal_id) AS first_changed_at
+  FROM pipedrive_staging.stg_deal_changes
+  WHERE
+    loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
+), owner_changes AS (
   /* Of the changes in one second the highest user id counts, as the highest stage id comes last */
   SELECT
     deal_id,
     change_timestamp,
+    first_changed_at,
     MAX(new_value::BIGINT) AS user_id
-  FROM pipedrive_staging.stg_deal_changes
+  FROM changes
   WHERE
     field_key = 'user_id'
-    AND loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
   GROUP BY
     deal_id,
-    change_timestamp
-), beginnings AS (
-  SELECT
-    deal_id,
-    MIN(change_timestamp) AS first_changed_at
-  FROM pipedrive_staging.stg_deal_changes
-  WHERE
-    loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
-  GROUP BY
-    deal_id
+    change_timestamp,
+    first_changed_at
 ), owner_changes_with_previous AS (
   SELECT
     deal_id,
     change_timestamp,
+    first_changed_at,
     user_id,
     LAG(user_id) OVER (PARTITION BY deal_id ORDER BY change_timestamp) AS previous_user_id
   FROM owner_changes
 ), periods AS (
   /* Somebody who is made the owner again without having ceased to be goes on */
   SELECT
-    changes.deal_id,
-    changes.user_id,
-    CASE
-      WHEN changes.previous_user_id IS NULL
-      THEN beginnings.first_changed_at
-      ELSE changes.change_timestamp
-    END AS valid_from
-  FROM owner_changes_with_previous AS changes
-  JOIN beginnings
-    ON changes.deal_id = beginnings.deal_id
+    deal_id,
+    user_id,
+    CASE WHEN previous_user_id IS NULL THEN first_changed_at ELSE change_timestamp END AS valid_from
+  FROM owner_changes_with_previous
   WHERE
-    changes.previous_user_id IS NULL OR changes.previous_user_id <> changes.user_id
+    previous_user_id IS NULL OR previous_user_id <> user_id
 ), bounded_periods AS (
   SELECT
     deal_id,

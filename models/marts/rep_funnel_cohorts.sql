@@ -40,7 +40,6 @@ WITH steps AS (
   SELECT
     funnel_step,
     kpi_name,
-    source,
     stage_position,
     previous_stage_step
   FROM @funnel_in_order() AS funnel
