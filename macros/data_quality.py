@@ -73,8 +73,9 @@ CHECKS = (
 # The texts of their audits. SQLMesh keeps them with the models that use them: when one changes,
 # these are new versions.
 AUDITS = {
-    name: (Path(__file__).parents[1] / "audits" / f"{name}.sql").read_text(encoding="utf-8")
-    for name, *_ in CHECKS
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((Path(__file__).parents[1] / "audits").rglob("*.sql"))
+    if path.stem in {name for name, *_ in CHECKS}
 }
 
 SCHEMAS = {

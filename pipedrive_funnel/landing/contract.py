@@ -25,7 +25,7 @@ KEYS = {
 # What else must be filled in a row
 REQUIRED = {"activity_types": ("type",)}
 
-# Fields of a deal whose changes hold an id, which audits/changes_hold_ids.sql guards in any source
+# Fields of a deal whose changes hold an id; audits/input/changes_hold_ids.sql guards any source
 FIELDS_WITH_IDS = ("stage_id", "user_id")
 ID = "0|[1-9][0-9]{0,17}"
 

@@ -1,0 +1,1 @@
+"""Tests of the project; support/ holds what several of them use."""

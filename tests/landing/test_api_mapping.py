@@ -1,0 +1,218 @@
+"""The mapping of Pipedrive's API onto the contract, case by case; accounts as a whole elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import UTC, datetime
+
+import duckdb
+import pytest
+import sqlglot
+
+from pipedrive_funnel.landing import api
+from pipedrive_funnel.landing.api_client import ApiError, Settings
+from pipedrive_funnel.landing.api_tables import ENDPOINTS, TABLES, changelog_rows, selection
+from pipedrive_funnel.landing.contract import read_tables
+from tests.support.warehouse import PROJECT
+
+LANDING = PROJECT / "docs" / "landing.md"
+
+DEAL = {
+    **{"id": 7, "owner_id": 42, "pipeline_id": 1, "stage_id": 5, "title": "not needed"},
+    **{"add_time": "2024-01-01T10:00:00Z", "update_time": "2024-02-01T10:00:00Z"},
+}
+LATER = "2024-01-02 08:00:00"
+
+
+def change(field_key: str, old: object, new: object, time: str = LATER) -> dict:
+    return {"field_key": field_key, "old_value": old, "new_value": new, "time": time}
+
+
+def changes_of(log: list[dict] | None, pipeline_id: int | None = None, **deal: object) -> list:
+    """Return (field, value, time) that become of a deal and its log, the newest change first."""
+    rows = {
+        "deals": [selection(ENDPOINTS["deals"])(DEAL | deal)],
+        "changelogs": [],
+        "stages": [{"id": id, "name": f"{id}", "pipeline_id": 1 + id // 10} for id in range(1, 20)],
+    }
+    if log is not None:
+        page = {"data": log, "additional_data": {"next_cursor": None}}
+        rows["changelogs"] += changelog_rows(page, 7, None, itertools.count())
+    connection = duckdb.connect()
+    connection.execute(f"CREATE SCHEMA {api.MIRROR}")
+    for table, columns in TABLES.items():
+        types = ", ".join(f"{name} {kind.rstrip('?')}" for name, kind in columns.items())
+        connection.execute(f"CREATE TABLE {api.MIRROR}.{table} ({types})")
+        for row in rows.get(table, []):
+            marks = ", ".join("?" for _ in row)
+            connection.execute(
+                f"INSERT INTO {api.MIRROR}.{table} ({', '.join(row)}) VALUES ({marks})",
+                [*row.values()],
+            )
+    query = api.contract_queries(Settings("token", "url", pipeline_id))["deal_changes"]
+    (query,) = sqlglot.transpile(query, read="postgres", write="duckdb")
+    found = connection.execute(query).fetchall()
+    assert {row[0] for row in found} <= {7}
+    return sorted((key, value, f"{time}") for _, time, key, value in found if key != "add_time")
+
+
+CREATED = "2024-01-01 10:00:00"
+FIRST_OWNER = ("user_id", "42", CREATED)
+
+
+def test_deal_that_never_moved_begins_where_it_is() -> None:
+    assert changes_of([]) == [("stage_id", "5", CREATED), FIRST_OWNER]
+
+
+def test_deal_without_a_log_is_left_out() -> None:
+    assert changes_of(None) == []
+
+
+def test_first_values_are_the_old_values_of_the_first_changes() -> None:
+    log = [
+        change("stage_id", "3", "5", "2024-01-05 08:00:00"),
+        change("owner_id", 41, 42),
+        change("stage_id", "1", "3"),
+        change("title", "a", "b"),
+    ]
+    assert changes_of(log) == [
+        ("stage_id", "1", CREATED),
+        ("stage_id", "3", LATER),
+        ("stage_id", "5", "2024-01-05 08:00:00"),
+        ("user_id", "41", CREATED),
+        ("user_id", "42", LATER),
+    ]
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_changes_in_one_second_the_first_is_found_in_any_order(newest_first: bool) -> None:
+    log = [change("stage_id", "2", "3"), change("stage_id", "1", "2")]
+    found = changes_of(log if newest_first else log[::-1])
+    assert [row for row in found if row[2] == CREATED] == [("stage_id", "1", CREATED), FIRST_OWNER]
+
+
+def test_there_and_back_in_one_second_goes_by_delivery() -> None:
+    log = [change("stage_id", "2", "1"), change("stage_id", "1", "2")]
+    assert ("stage_id", "1", CREATED) in changes_of(log)
+    assert ("stage_id", "2", CREATED) not in changes_of(log)
+
+
+def test_field_that_was_empty_at_first_has_no_first_value() -> None:
+    log = [change("stage_id", None, "1", CREATED), change("user_id", "", "42")]
+    assert changes_of(log) == [("stage_id", "1", CREATED), ("user_id", "42", LATER)]
+
+
+def test_change_that_is_delivered_twice_is_one_row() -> None:
+    log = [change("lost_reason", None, "N/A"), change("lost_reason", None, "N/A")]
+    assert changes_of(log)[0] == ("lost_reason", "N/A", LATER)
+    assert len(changes_of(log)) == 3
+
+
+def test_deal_belongs_to_each_pipeline_it_ever_was_in() -> None:
+    log = [change("stage_id", "11", "5")]
+    assert changes_of(log, 1) == changes_of(log, 2) == changes_of(log)
+    assert changes_of([], 2) == []
+    assert changes_of([], 1) == changes_of([])
+
+
+@pytest.mark.parametrize(
+    ("day", "time", "due_to"),
+    [
+        ("2024-02-29", "09:30", "2024-02-29T09:30:00Z"),
+        ("2024-02-29", "23:59:59", "2024-02-29T23:59:59Z"),
+        ("2024-02-29", "", "2024-02-29T00:00:00Z"),
+        ("2024-02-29", None, "2024-02-29T00:00:00Z"),
+        (None, "09:30", None),
+    ],
+)
+def test_due_date_and_time_become_one(day: str, time: str, due_to: str) -> None:
+    activity = {"id": 1, "done": False, "update_time": "2024-01-01T00:00:00Z"}
+    row = selection(ENDPOINTS["activities"])({**activity, "due_date": day, "due_time": time})
+    assert row["due_to"] == due_to
+
+
+def test_times_become_utc_and_texts_storable() -> None:
+    select = selection(ENDPOINTS["users"])
+    user = select({"id": "1", "name": "a\0b\ud800", "modified": "2024-01-01T00:30:00+01:00"})
+    assert user == {"id": 1, "name": "ab?", "email": None, "modified": "2023-12-31T23:30:00Z"}
+
+
+def test_field_that_must_be_there_is_named() -> None:
+    select = selection(ENDPOINTS["deals"])
+    with pytest.raises(ApiError, match="v2/deals has a row without add_time"):
+        select({**DEAL, "add_time": None})
+    with pytest.raises(ApiError, match="v2/deals has a row whose stage_id is no whole number"):
+        select({**DEAL, "stage_id": "one"})
+
+
+@pytest.mark.parametrize("domain", ["acme", "Acme.pipedrive.com", "https://acme.pipedrive.com/"])
+def test_company_domain_is_taken_as_people_give_it(
+    domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEDRIVE_API_TOKEN", "secret")
+    monkeypatch.setenv("PIPEDRIVE_COMPANY_DOMAIN", domain)
+    monkeypatch.delenv("PIPEDRIVE_API_URL", raising=False)
+    monkeypatch.delenv("PIPEDRIVE_PIPELINE_ID", raising=False)
+    settings = Settings.from_environment()
+    assert settings == Settings("secret", "https://acme.pipedrive.com/api", None)
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIPEDRIVE_API_TOKEN", ""),
+        ("PIPEDRIVE_API_TOKEN", "sec\nret"),
+        ("PIPEDRIVE_COMPANY_DOMAIN", ""),
+        ("PIPEDRIVE_COMPANY_DOMAIN", "acme.example.org"),
+        ("PIPEDRIVE_API_URL", "acme.pipedrive.com"),
+        ("PIPEDRIVE_PIPELINE_ID", "Sales"),
+    ],
+)
+def test_variable_that_is_no_use_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEDRIVE_API_TOKEN", "secret")
+    monkeypatch.setenv("PIPEDRIVE_COMPANY_DOMAIN", "acme")
+    monkeypatch.delenv("PIPEDRIVE_API_URL", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ApiError, match=name) as raised:
+        Settings.from_environment()
+    assert "sec" not in str(raised.value)
+
+
+def test_every_column_is_documented_with_the_field_it_comes_from() -> None:
+    documented = re.findall(r"^\| `(\w+\.\w+)` \|", LANDING.read_text(), re.MULTILINE)
+    contract = [
+        f"{table.name}.{column}"
+        for table in read_tables().values()
+        if table.name != "rejected_rows"
+        for column in table.data_columns
+    ]
+    assert sorted(documented) == sorted(contract)
+
+
+def test_an_update_in_the_future_hides_no_later_ones() -> None:
+    """What is read next begins at the latest update that is known."""
+    row = selection(ENDPOINTS["deals"])(DEAL | {"update_time": "2999-01-01T00:00:00Z"})
+    assert "2026" <= row["update_time"][:19] <= datetime.now(UTC).isoformat()[:19]
+
+
+def test_a_due_date_of_long_ago_is_one() -> None:
+    activity = {
+        **{"id": 1, "type": "call", "owner_id": 1, "deal_id": 1, "done": True, "is_deleted": False},
+        **{"due_date": "0024-05-01", "due_time": "", "update_time": "2024-01-01T00:00:00Z"},
+    }
+    assert selection(ENDPOINTS["activities"])(activity)["due_to"] == "0024-05-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("number", [2**63, 2**80])
+def test_an_id_that_no_column_holds_is_said(number: int) -> None:
+    with pytest.raises(ApiError, match="id that is no|whose id is no whole number"):
+        selection(ENDPOINTS["deals"])(DEAL | {"id": number})
+
+
+def test_a_change_to_no_stage_or_owner_is_left_out() -> None:
+    log = [change("user_id", 42, None), change("stage_id", 5, -1, "2024-01-03 08:00:00")]
+    assert changes_of(log) == [("stage_id", "5", CREATED), FIRST_OWNER]

@@ -1,0 +1,346 @@
+"""A bad file of an export is named with its line, column and value before anything is loaded."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import psycopg2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipedrive_funnel.__main__ import main
+from pipedrive_funnel.export_files import (
+    FUNNEL_STEPS,
+    check_file,
+    is_boolean,
+    is_integer,
+    is_timestamp,
+)
+from tests.support.warehouse import Warehouse, copy_project
+
+COLUMNS = {
+    "id": "BIGINT",
+    "name": "TEXT",
+    "done": "BOOLEAN",
+    "due_to": "TIMESTAMP",
+    "loaded_at": "TIMESTAMP",
+}
+HEADER = "id,name,done,due_to\n"
+
+
+def check(path: Path, content: str | bytes) -> list[str]:
+    """Check a file of this content."""
+    file = path / "t.csv"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return check_file(file, COLUMNS, "seeds/t.csv")
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER,
+        HEADER + "1,Ann,True,2024-01-31 23:59:59\n-2,,false,\n,,,\n3.0,NA,TRUE,2024-02-29",
+        "\ufeff" + HEADER + "1,Ann,True,2024-01-31\n",
+        HEADER.replace("\n", "\r\n") + "1,Ann,True,2024-01-31\r\n",
+        HEADER.upper() + "1,Ann,True,2024-01-31\n",
+        "due_to, name,extra,done,id,loaded_at,extra\n2024-01-31,Ann,1,True,1,later,2\n",
+        "\n" + HEADER + "\n1,Ann,True,2024-01-31\n\n\n",
+        HEADER + '1,"Ann, ""the\nboss""",True,2024-01-31\n',
+    ],
+    ids=("no rows", "values", "mark", "crlf", "capitals", "more columns", "blank", "quotes"),
+)
+def test_good_files(tmp_path: Path, content: str):
+    assert check(tmp_path, content) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "defect"),
+    [
+        (
+            "",
+            "line 1: the file is empty. Export it again: a table without rows still has a header.",
+        ),
+        (
+            "\n\n",
+            "line 2: the file is empty. Export it again: a table without rows still has a header.",
+        ),
+        (
+            HEADER.encode() + b"1,Ann,True,\n2,Zo\xe9,True,\n",
+            "line 3: byte 0xe9 is not UTF-8. Save the file as UTF-8.",
+        ),
+        (HEADER.encode("utf-16"), "line 1: byte 0xff is not UTF-8. Save the file as UTF-8."),
+        (
+            "id;name;done;due_to\n",
+            "line 1: 'id;name;done;due_to' is a single column. Separate the columns with commas.",
+        ),
+        (
+            "id,Name,done\n1,Ann,True\n",
+            "line 1: column due_to is missing, the file has id, Name, done. Add it to the export.",
+        ),
+        (
+            "ID,name,done,Due_Date,names\n1,Ann,True,2024-01-31,\n",
+            "line 1: column due_to is missing, the file has ID, name, done, Due_Date, names. "
+            "Rename due_date if that is it.",
+        ),
+        (
+            "id,name,done,due_to,ID\n1,Ann,True,2024-01-31,1\n",
+            "line 1: column id is there 2 times. Keep one.",
+        ),
+        (
+            HEADER + "1,Ann,True,\n2,Bo,True\n",
+            "line 3: the row has 3 fields, the header 4. Complete it.",
+        ),
+        (
+            HEADER + "1,Ann,True,\n2,Bo, Jr.,True,\n",
+            "line 3: the row has 5 fields, the header 4. Put texts that hold a comma in quotes.",
+        ),
+        (
+            HEADER + '1,Ann,True,\n2,"Bo,True,\n3,Cy,True,\n',
+            "line 3: unexpected end of data. "
+            "Close the quotes of this row, and double those inside a text.",
+        ),
+        (
+            HEADER + '1,"Bo" Jr.,True,\n',
+            "line 2: ',' expected after '\"'. "
+            "Close the quotes of this row, and double those inside a text.",
+        ),
+        (
+            "\n" + HEADER + '1,"Ann\nBo\n",True,\n\nx,Cy,True,\n',
+            "line 7: column id holds 'x', which is no BIGINT. Write a whole number such as 1042.",
+        ),
+        (
+            "\n" + HEADER + "1,Ann,maybe,\n",
+            "line 3: column done holds 'maybe', which is no BOOLEAN. Write True or False.",
+        ),
+        (
+            HEADER + "1,Ann,True,31.01.2024\n",
+            "line 2: column due_to holds '31.01.2024', which is no TIMESTAMP. "
+            "Write a time in UTC such as 2024-01-31 23:59:59, or a day.",
+        ),
+        (
+            HEADER + "1,A\0nn,True,\n",
+            "line 2: column name holds 'A\\x00nn', which is no TEXT. "
+            "Write it without the NUL character.",
+        ),
+        (
+            HEADER + "1" * 99 + ",Ann,True,\n",
+            "line 2: column id holds '111111111111...1111111111111', which is no BIGINT. "
+            "Write a whole number such as 1042.",
+        ),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: str | bytes, defect: str):
+    assert check(tmp_path, content) == [f"seeds/t.csv, {defect}"]
+
+
+def test_the_first_defects_are_described_and_all_are_counted(tmp_path: Path):
+    bad = "x,Ann,maybe,\n"
+    assert len(check(tmp_path, HEADER + 2 * bad)) == 4
+    described = check(tmp_path, HEADER + 9 * bad)
+    assert len(described) == 6
+    assert "line 4: column id" in described[4]
+    assert described[5] == "seeds/t.csv has 18 defects; these are the first 5."
+
+
+def test_a_column_of_the_table_is_not_offered_for_another_one(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("stage_id,label\n")
+    columns = {"stage_id": "BIGINT", "stage_name": "TEXT"}
+    (defect,) = check_file(tmp_path / "t.csv", columns, "t.csv")
+    assert defect.endswith("the file has stage_id, label. Add it to the export.")
+
+
+def test_a_type_without_a_check_is_refused(tmp_path: Path):
+    (tmp_path / "t.csv").write_text(HEADER)
+    with pytest.raises(ValueError, match="Column id: a file cannot hold JSON, only BIGINT"):
+        check_file(tmp_path / "t.csv", {"id": "JSON"}, "t.csv")
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+@given(st.integers(-(10**18) + 1, 10**18 - 1))
+def test_every_integer_of_up_to_18_digits_is_one(number: int):
+    assert is_integer(str(number))
+    assert is_integer(f"{number}.0") == (abs(number) < 10**15)
+
+
+@given(st.text("0123456789+-_. eE٣", max_size=21) | st.text())
+def test_what_is_an_integer_is_one_for_python(text: str):
+    if is_integer(text):
+        assert abs(int(text.removesuffix(".0"))) < 10**18
+    try:
+        canonical = str(int(text)) == text and len(text.lstrip("-")) <= 18
+    except ValueError:
+        canonical = False
+    assert is_integer(text) or not canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 19, "+1", "--1", "1.5", "12.00", "1e3", "1_000", "1,000", " 1", "1\n", "٣", "NaN"],
+)
+def test_no_integers(text: str):
+    assert not is_integer(text)
+
+
+@given(st.integers(0, 2100), st.integers(0, 14), st.integers(0, 33))
+def test_a_day_is_one_of_the_calendar(year: int, month: int, day: int):
+    try:
+        date(year, month, day)
+        exists = True
+    except ValueError:
+        exists = False
+    text = f"{year:04}-{month:02}-{day:02}"
+    assert is_timestamp(text) == is_timestamp(f"{text}T12:30:00") == exists
+
+
+def test_a_time_is_one_of_the_clock():
+    for hour, minute, second in itertools.product(range(26), range(62), range(62)):
+        exists = hour < 24 and minute < 60 and second < 60
+        assert is_timestamp(f"2024-01-31 {hour:02}:{minute:02}:{second:02}") == exists
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-1-31",
+        "20240131",
+        "2024-01-31T",
+        "2024-01-31 12",
+        "2024-01-31  12:30:00",
+        " 2024-01-31",
+        "2024-01-31\n",
+        "2024-01-31t12:30:00",
+        "2024-01-31 12:30:00.",
+        "2024-01-31 12:30:00.1234567",
+        "2024-01-31Z",
+        "2024-01-31 12:30Z",
+        "2024-01-31 12:30:00z",
+        "2024-01-31 12:30:00+00:00",
+        "2024-01-31 12:30:00 UTC",
+        "٢٠٢٤-01-31",
+        "now",
+        "infinity",
+        "NULL",
+    ],
+)
+def test_what_engines_read_in_different_ways_is_no_timestamp(text: str):
+    assert not is_timestamp(text)
+
+
+@pytest.mark.parametrize("text", ["True", "true", "TRUE", "False", "false", "FALSE"])
+def test_booleans(text: str):
+    assert is_boolean(text)
+
+
+@pytest.mark.parametrize("text", ["tRUE", "yes", "t", "1", "0", "True ", "None", "NaN"])
+def test_no_booleans(text: str):
+    assert not is_boolean(text)
+
+
+def test_every_form_of_a_time_is_the_same_on_both_engines(postgres_server: dict[str, str]):
+    days = ("0001-01-01", "1970-01-01", "1999-12-31", "2024-02-29", "9999-12-31")
+    clock = ("", "00:00", "23:59", "00:00:00", "23:59:59", "12:30:00.5", "23:59:59.999999")
+    texts = [f"{day}{between}{time}" for day in days for time in clock for between in "T "]
+    texts = [text for text in texts for text in (text.strip(" T"), f"{text}Z")]
+    accepted = sorted({text for text in texts if is_timestamp(text)})
+    assert len(accepted) == len(days) * (1 + 2 * (2 + 2 * 4))
+
+    query = "SELECT CAST(CAST({} AS TEXT) AS TIMESTAMP)"
+    on_duckdb = [duckdb.execute(query.format("?"), [text]).fetchone()[0] for text in accepted]
+    connection = psycopg2.connect(postgres_server["admin_uri"])
+    with connection, connection.cursor() as cursor:
+        on_postgres = []
+        for text in accepted:
+            cursor.execute(query.format("%s"), [text])
+            on_postgres.append(cursor.fetchone()[0])
+    connection.close()
+    in_python = [datetime.fromisoformat(text.removesuffix("Z")) for text in accepted]
+    assert on_duckdb == on_postgres == in_python
+
+
+# --- the command and the rule ---------------------------------------------------------------------
+
+
+def test_the_shipped_files_are_fine(capsys: pytest.CaptureFixture[str]):
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("7 files in ")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("2.15,Call,activity,demo", "column funnel_step holds '2.15', which is no DECIMAL(4, 1)"),
+        ("two,Call,activity,demo", "column funnel_step holds 'two', which is no DECIMAL(4, 1)"),
+        ("2.1,Call,activity", "the row has 3 fields, the header 4"),
+    ],
+)
+def test_the_mapping_of_steps_is_checked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, said: str
+):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    (seeds / "funnel_steps.csv").write_text(f"funnel_step,kpi_name,source,key\n{row}\n")
+    assert main(["check", str(seeds)]) == 1
+    assert f"funnel_steps.csv, line 2: {said}" in capsys.readouterr().out
+
+
+def test_the_mapping_has_the_columns_of_its_model(samples: Callable[[str], Warehouse]):
+    model = samples("duckdb").model("pipedrive_analytics.dim_funnel_steps")
+    columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
+    assert columns == FUNNEL_STEPS
+
+
+def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    (seeds / "funnel_steps.csv").unlink()
+    assert main(["check", str(seeds)]) == 0
+    assert capsys.readouterr().out.startswith("6 files in ")
+
+
+def test_the_command_names_every_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    (seeds / "stages.csv").unlink()
+    (seeds / "users.csv").write_text("")
+    assert main(["check", str(seeds)]) == 1
+    stages, users = capsys.readouterr().out.splitlines()
+    assert stages.endswith("project/seeds/stages.csv is missing.")
+    assert "project/seeds/users.csv, line 1: the file is empty." in users
+
+
+def test_a_bad_value_stops_the_plan_before_anything_is_touched(tmp_path: Path):
+    project = copy_project(tmp_path / "project")
+    changes = project / "seeds" / "deal_changes.csv"
+    lines = changes.read_text().splitlines(keepends=True)
+    lines[41] = "1001,2024-02-30 [/b],stage_id,3\n"
+    changes.write_text("".join(lines))
+
+    plan = subprocess.run(
+        [
+            Path(sys.executable).with_name("sqlmesh"),
+            *("--paths", "project", "plan", "dev", "--auto-apply", "--no-prompts"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"SQLMESH__LINTER__RULES": "validexportfile", "COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert plan.returncode == 1
+    assert (
+        "validexportfile: seeds/deal_changes.csv, line 42: column change_time holds "
+        "'2024-02-30 [/b]', which is no TIMESTAMP. "
+        "Write a time in UTC such as 2024-01-31 23:59:59, or a day." in plan.stdout
+    )
+    assert not list(tmp_path.rglob("*.duckdb"))

@@ -1,0 +1,252 @@
+"""The incremental models give what a full refresh gives, in whichever order the rows arrive.
+
+Arrival is the only clock of the incremental models, so these tests move it: landed rows carry the
+`loaded_at` they are given, and every plan and run happens at an execution time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from datetime import datetime, timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.landed import LANDED, create_raw_tables, empty_raw_table, land
+from tests.support.oracle import funnel, modelled_funnel, read_export
+from tests.support.warehouse import MODELS, PROJECT, Warehouse
+
+HISTORY = "pipedrive_intermediate.int_deal_stage_history"
+FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
+INCREMENTAL = (HISTORY, FIRST_ENTRIES)
+BATCHES = 3
+
+# Few deals, stages and times, so that repeats, ties, returns and second creations are common.
+times = st.integers(0, 40).map(lambda hour: datetime(2024, 1, 30) + timedelta(hours=hour * 3))
+changes = st.one_of(
+    st.tuples(st.just("stage_id"), st.sampled_from("1234")),
+    st.tuples(st.just("add_time"), st.just("")),
+    st.tuples(st.just("user_id"), st.sampled_from("12")),
+)
+logs = st.lists(
+    st.tuples(st.integers(1, 40), times, changes, st.integers(0, BATCHES - 1)),
+    min_size=30,
+    max_size=120,
+)
+
+
+@pytest.fixture(scope="module")
+def landed(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
+    """Plan prod over raw tables that are landed, and empty but for the dimensions."""
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
+    create_raw_tables(warehouse)
+    stages = pd.DataFrame({"stage_id": [1, 2, 3, 4], "stage_name": list("ABCD")})
+    users = pd.DataFrame({"id": [1, 2], "name": ["A", "B"], "email": None, "modified": None})
+    land(warehouse, "stages", stages.assign(loaded_at=datetime(2023, 1, 1)))
+    land(warehouse, "users", users.assign(loaded_at=datetime(2023, 1, 1)))
+    outcome = warehouse.plan("prod", execution_time="2024-03-01")
+    assert outcome.error is None, outcome.output
+    return warehouse
+
+
+days = itertools.count(1)
+
+
+def next_day() -> datetime:
+    """Return noon of a day on which nothing has run yet, beyond the lookback of the last one."""
+    return datetime(2024, 3, 1, 12) + timedelta(days=3 * next(days))
+
+
+def log_of(rows: t.Iterable[tuple]) -> pd.DataFrame:
+    """Return rows of the strategy as a raw log, without their batch."""
+    return pd.DataFrame(
+        [(deal, at, key, value or at.isoformat()) for deal, at, (key, value), _ in rows],
+        columns=["deal_id", "change_time", "changed_field_key", "new_value"],
+    )
+
+
+def oracle_of(log: pd.DataFrame) -> t.Any:
+    export = read_export(PROJECT / "seeds")
+    return funnel(export | {"deal_changes": log, "activity": export["activity"].iloc[:0]})
+
+
+def assert_models_are(warehouse: Warehouse, log: pd.DataFrame) -> None:
+    expected, found = oracle_of(log), modelled_funnel(warehouse, "prod")
+    assert found.history == expected.history
+    assert found.first_entries == expected.first_entries
+    assert found.report == expected.report
+
+
+def refresh(warehouse: Warehouse, at: datetime) -> None:
+    """Do what a refresh does: process what has arrived by now, also within the day."""
+    outcome = warehouse.run("prod", execution_time=at, ignore_cron=True)
+    assert outcome.error is None, outcome.output
+
+
+@given(rows=logs)
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_any_order_of_arrival_gives_the_full_refresh(landed: Warehouse, rows: list[tuple]) -> None:
+    """Start from the first batch, let the others arrive on later days, then refresh in full."""
+    empty_raw_table(landed, "deal_changes")
+    for batch in range(BATCHES):
+        now = next_day()
+        arrived = log_of(row for row in rows if row[3] == batch)
+        land(landed, "deal_changes", arrived.assign(loaded_at=now - timedelta(hours=1)))
+        if batch == 0:
+            outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=now)
+            assert outcome.error is None, outcome.output
+        refresh(landed, now)
+        assert_models_are(landed, log_of(row for row in rows if row[3] <= batch))
+    step_by_step = {model: landed.table(model, "prod") for model in INCREMENTAL}
+    outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=next_day())
+    assert outcome.error is None, outcome.output
+    for model in INCREMENTAL:
+        pd.testing.assert_frame_equal(landed.table(model, "prod"), step_by_step[model])
+
+
+def test_sample_processed_day_by_day_is_the_sample_at_once(
+    samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    """Every day of the log is an interval of its own; one plan goes through all 436 of them."""
+    daily = new_warehouse("duckdb", core=True, SQLMESH__MODEL_DEFAULTS__START="2024-01-01")
+    for model in ("intermediate/int_deal_stage_history", "marts/core/fct_deal_stage_history"):
+        path = daily.path / "models" / f"{model}.sql"
+        path.write_text(path.read_text().replace("lookback 1", "batch_size 1"))
+    outcome = daily.plan("prod", execution_time="2025-03-12")
+    assert outcome.error is None, outcome.output
+    assert "[436/436]" in outcome.output
+    for model in MODELS:
+        pd.testing.assert_frame_equal(daily.table(model, "prod"), samples("duckdb").table(model))
+
+
+def test_sample_replayed_in_runs_is_the_sample_at_once(
+    gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    """Days, a month and the rest: the sample's changes arrive when they happened."""
+    replayed = new_warehouse(gateway, core=True)
+    assert replayed.plan("prod", execution_time="2024-06-01").error is None
+    half_way = len(replayed.table(HISTORY, "prod"))
+    for day in ("2024-06-02", "2024-06-03", "2024-06-04", "2024-06-05", "2024-07-05", "2026-11-01"):
+        outcome = replayed.run("prod", execution_time=day)
+        assert outcome.error is None, outcome.output
+    at_once = samples(gateway)
+    assert 0 < half_way < len(at_once.table(HISTORY))
+    for model in MODELS:
+        pd.testing.assert_frame_equal(replayed.table(model, "prod"), at_once.table(model))
+
+
+def entry(deal: int, stage: int, loaded_at: datetime) -> pd.DataFrame:
+    """Return the landed change of one deal's entry into a stage."""
+    log = log_of([(deal, datetime(2024, 1, 10), ("stage_id", str(stage)), 0)])
+    return log.assign(loaded_at=loaded_at)
+
+
+def deals_in(warehouse: Warehouse) -> set[str]:
+    return set(warehouse.table(FIRST_ENTRIES, "prod")["deal_id"])
+
+
+def test_refresh_shows_what_has_landed_twice_on_one_day(landed: Warehouse) -> None:
+    empty_raw_table(landed, "deal_changes")
+    noon = next_day()
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=noon).error is None
+    for deal, minutes in ((1, 0), (2, 90)):
+        now = noon + timedelta(minutes=minutes)
+        land(landed, "deal_changes", entry(deal, 1, loaded_at=now - timedelta(minutes=1)))
+        refresh(landed, now)
+        assert str(deal) in deals_in(landed)
+    tomorrow = (noon + timedelta(days=1)).replace(hour=0, minute=5)
+    assert landed.run("prod", execution_time=tomorrow).error is None
+    assert deals_in(landed) == {"1", "2"}
+
+
+def test_rows_committed_after_the_run_of_their_day_are_not_lost(landed: Warehouse) -> None:
+    """A load begins before midnight and commits after the nightly run: the next run sees it."""
+    empty_raw_table(landed, "deal_changes")
+    midnight = next_day().replace(hour=0)
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    land(landed, "deal_changes", entry(1, 1, loaded_at=midnight - timedelta(minutes=1)))
+    outcome = landed.run("prod", execution_time=midnight + timedelta(days=1, minutes=5))
+    assert outcome.error is None, outcome.output
+    assert deals_in(landed) == {"1"}
+
+
+def test_a_stage_that_arrives_after_its_deals_labels_them(landed: Warehouse) -> None:
+    empty_raw_table(landed, "deal_changes")
+    now = next_day()
+    land(landed, "deal_changes", entry(1, 7, loaded_at=now - timedelta(hours=1)))
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    refresh(landed, now)
+    assert list(landed.table(FIRST_ENTRIES, "prod")["stage_name"]) == [None]
+    refresh(landed, next_day())  # after this run no interval holds the deal's own arrival
+    now = next_day()
+    late = pd.DataFrame({"stage_id": [7], "stage_name": ["Late"], "loaded_at": [now]})
+    land(landed, "stages", late)
+    refresh(landed, now + timedelta(minutes=1))
+    for model in INCREMENTAL:
+        assert list(landed.table(model, "prod")["stage_name"]) == ["Late"]
+
+
+def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
+    landed: Warehouse,
+) -> None:
+    """Stages arrive after midnight, deals before it, and the run takes the day that has ended."""
+    empty_raw_table(landed, "deal_changes")
+    midnight = next_day().replace(hour=0)
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    for deal in (1, 2):
+        land(landed, "deal_changes", entry(deal, 1, loaded_at=midnight + timedelta(hours=12)))
+        midnight += timedelta(days=1)
+        after_midnight = midnight + timedelta(minutes=3)
+        landed.execute(f"UPDATE pipedrive_raw.stages SET loaded_at = '{after_midnight}'")
+        outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
+        assert outcome.error is None, outcome.output
+        assert str(deal) in deals_in(landed)
+
+
+def test_a_plan_or_run_of_whole_days_shows_what_landed_today(landed: Warehouse) -> None:
+    """Neither processes today, but what was there when they began has arrived."""
+    empty_raw_table(landed, "deal_changes")
+    noon = next_day()
+    land(landed, "deal_changes", entry(1, 1, loaded_at=noon - timedelta(minutes=5)))
+    outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=noon)
+    assert outcome.error is None, outcome.output
+    assert deals_in(landed) == {"1"}
+    midnight = noon.replace(hour=0) + timedelta(days=1)
+    land(landed, "deal_changes", entry(2, 1, loaded_at=midnight + timedelta(minutes=3)))
+    outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
+    assert outcome.error is None, outcome.output
+    assert (HISTORY, "changes_not_yet_processed") not in outcome.warnings
+    assert deals_in(landed) == {"1", "2"}
+
+
+def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse) -> None:
+    """The mapping changes on a day that was refreshed: the new fact has all of the history."""
+    empty_raw_table(landed, "deal_changes")
+    now = next_day()
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
+    refresh(landed, now)
+    steps = landed.path / "seeds" / "funnel_steps.csv"
+    good = steps.read_text()
+    steps.write_text(good.replace("Lead Generation", "Inbound"))
+    landed.close()
+    outcome = landed.plan("prod", execution_time=now + timedelta(minutes=1))
+    steps.write_text(good)
+    assert outcome.error is None, outcome.output
+    assert list(landed.table(FIRST_ENTRIES, "prod")["kpi_name"]) == ["Step 1: Inbound"]
+
+
+def test_a_deal_that_vanishes_from_the_log_is_kept_and_said(landed: Warehouse) -> None:
+    empty_raw_table(landed, "deal_changes")
+    now = next_day()
+    land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
+    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    refresh(landed, now)
+    empty_raw_table(landed, "deal_changes")
+    outcome = landed.run("prod", execution_time=next_day(), ignore_cron=True)
+    assert outcome.error is None, outcome.output
+    assert outcome.warnings[HISTORY, "vanished_stage_changes"] == 1
+    assert deals_in(landed) == {"1"}

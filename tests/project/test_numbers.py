@@ -1,0 +1,108 @@
+"""The numbers of the report and of the tables below it, on the sample and on the real export."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.support.figures import ROWS, assert_report_is_the_funnel
+from tests.support.marts_oracle import MARTS, differences, marts
+from tests.support.oracle import read_export
+from tests.support.warehouse import MODELS, REPORT, Outcome, Warehouse
+
+WARNINGS = {
+    (REPORT, "funnel_completeness"): 5,
+    (REPORT, "funnel_progression_logic"): 5,
+    (REPORT, "stage_activity_consistency"): 2,
+    # a feed that has ended
+    (REPORT, "report_recency"): 1,
+    ("pipedrive_analytics.fct_deals", "no_recent_changes"): 1,
+    ("pipedrive_analytics.rep_sales_funnel_trends", "steps_gone_silent"): 8,
+}
+UNKNOWN_DEALS = ("pipedrive_intermediate.int_completed_activities", "unknown_deals")
+
+
+def rows(warehouse: Warehouse, model: str) -> int:
+    return int(warehouse.fetch(f"SELECT COUNT(*) AS n FROM {warehouse.view(model)}")["n"][0])
+
+
+@pytest.fixture(scope="session")
+def real(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> tuple[Warehouse, Outcome]:
+    """Plan the real export in dev and prod, and keep what planning dev printed."""
+    export = os.environ.get("PIPEDRIVE_EXPORT_DIR")
+    if not export:
+        if os.environ.get("CI"):
+            pytest.fail("PIPEDRIVE_EXPORT_DIR is not set: CI must test the real export")
+        pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
+    warehouse = new_warehouse(gateway, Path(export))
+    outcome = warehouse.plan("dev", execution_time="2026-11-23")
+    assert outcome.error is None, outcome.output
+    assert warehouse.plan("prod", execution_time="2026-11-23").error is None
+    return warehouse, outcome
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_real_export_gives_the_known_funnel(
+    real: tuple[Warehouse, Outcome], environment: str
+) -> None:
+    assert_report_is_the_funnel(real[0], environment)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_real_export_gives_the_known_rows(real: tuple[Warehouse, Outcome], model: str) -> None:
+    assert rows(real[0], model) == ROWS[model]
+
+
+def test_real_export_gives_the_known_warnings(real: tuple[Warehouse, Outcome]) -> None:
+    assert real[1].warnings == WARNINGS | {UNKNOWN_DEALS: 4571}
+
+
+def test_real_export_gives_the_marts_of_the_oracle(real: tuple[Warehouse, Outcome]) -> None:
+    expected = marts(read_export(real[0].path / "seeds"), date(2026, 11, 23))
+    found = [line for model in MARTS for line in differences(real[0], model, expected[model])]
+    assert found[:5] == []
+
+
+def test_real_export_gives_the_known_moves(real: tuple[Warehouse, Outcome]) -> None:
+    entries = real[0].table("pipedrive_analytics.fct_stage_entries")
+    assert sum(entries["move"] == "backward") == 8
+    skipped = entries[entries["move"] == "skipped"]
+    assert (len(skipped), skipped["deal_id"].nunique()) == (2502, 1684)
+    assert sum(entries["stage_entry_num"] != "1") == 15
+
+
+def test_real_export_gives_the_known_deals(real: tuple[Warehouse, Outcome]) -> None:
+    deals = real[0].table("pipedrive_analytics.fct_deals")
+    waits = deals["days_to_first_stage"].map(Decimal)
+    assert len(deals) == deals["deal_id"].nunique() == 1995
+    assert (round(waits.min()), round(waits.median()), round(waits.max())) == (2, 35, 83)
+    assert deals["lost_reason"].notna().all(), "set for every deal: it is no sign of a loss"
+    cohorts = real[0].table("pipedrive_analytics.rep_funnel_cohorts")
+    first_step = cohorts[cohorts["funnel_step"].map(Decimal) == 1]
+    assert first_step["cohort_deals_count"].astype(int).sum() == 1995
+
+
+def test_real_export_gives_the_known_shares(real: tuple[Warehouse, Outcome]) -> None:
+    """February 2024, as the business knows it: per cent of the first step."""
+    conversion = real[0].table("pipedrive_analytics.rep_sales_funnel_conversion")
+    shares = {
+        float(row.funnel_step): round(100 * Decimal(row.share_of_first_step))
+        for row in conversion[conversion["month"] == "2024-02-01"].itertuples()
+        if float(row.funnel_step) < 7
+    }
+    assert shares == {1: 100, 2: 38, 2.1: 33, 3: 14, 3.1: 30, 4: 9, 5: 5, 6: 4}
+
+
+def test_sample_gives_the_known_funnel(sample: Warehouse) -> None:
+    assert_report_is_the_funnel(sample, "dev")
+
+
+def test_sample_counts(sample: Warehouse) -> None:
+    assert rows(sample, "pipedrive_analytics.dim_users") == 1787
+    assert rows(sample, "pipedrive_analytics.fct_activities") == 1128
+    assert rows(sample, "pipedrive_analytics.fct_deal_stage_history") == 8891

@@ -1,0 +1,714 @@
+"""Every mart beside the monthly report worked out again, in plain Python, from the raw files.
+
+Written from the rules in words and not from the SQL: loops over deals, exact fractions, and nothing
+that an engine rounds or sorts in its own way. `oracle` does the same for the models below.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import typing as t
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+import pandas as pd
+
+from tests.support.oracle import funnel
+
+Row = dict[str, t.Any]
+SECOND, DAY = timedelta(seconds=1), 86_400
+
+
+@dataclass(frozen=True)
+class Mart:
+    """The rows that a model must have; days and shares, which it rounds, are fractions."""
+
+    grain: tuple[str, ...]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row of funnel_steps.csv."""
+
+    number: Decimal
+    name: str
+    source: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A row of activity.csv."""
+
+    id: int
+    deal: int
+    type: str | None
+    user: int | None
+    done: bool
+    due: datetime | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A deal's entry into a stage, the first or another one."""
+
+    stage: int
+    at: datetime
+    number: int
+    left: datetime | None
+    previous: Entry | None
+
+
+@dataclass(frozen=True)
+class Period:
+    """A time in which a deal has one owner, the end not included."""
+
+    user: int
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True)
+class Deal:
+    """What the log says about a deal."""
+
+    id: int
+    created: datetime
+    last_change: datetime
+    entries: list[Entry]
+    periods: list[Period]
+    lost_reason: str | None
+    lost_at: datetime | None
+
+    def first_entries(self) -> dict[int, datetime]:
+        """Return when the deal first entered each of its stages."""
+        return {entry.stage: entry.at for entry in self.entries if entry.number == 1}
+
+    def owner(self, at: datetime) -> int | None:
+        """Return who owned the deal at a time."""
+        for period in self.periods:
+            if period.start <= at and (period.end is None or at < period.end):
+                return period.user
+        return None
+
+
+class Crm:
+    """An export, read: deals, activities, and what their keys mean."""
+
+    def __init__(self, export: dict[str, pd.DataFrame], today: date) -> None:
+        """Read the tables of an export, `funnel_steps` among them, as of the execution date."""
+        self.today = today
+        self.steps = sorted(
+            (
+                Step(Decimal(row.funnel_step), row.kpi_name, row.source, row.key)
+                for row in export["funnel_steps"].itertuples()
+            ),
+            key=lambda step: step.number,
+        )
+        self.stage_steps = [step for step in self.steps if step.source == "stage"]
+        self.step_of_stage = {int(step.key): step for step in self.stage_steps}
+        self.step_of_call = {step.key: step for step in self.steps if step.source == "activity"}
+        self.position = {int(step.key): at for at, step in enumerate(self.stage_steps, start=1)}
+        self.stages = {int(row.stage_id): row.stage_name for row in export["stages"].itertuples()}
+        self.users = {int(row.id): row.name for row in export["users"].itertuples()}
+        self.types = {row.type: row.name for row in export["activity_types"].itertuples()}
+        self.fields = [
+            (row.field_key, row.name, row.field_value_options)
+            for row in export["fields"].itertuples()
+        ]
+        self.options = {
+            (field, str(option["id"])): option["label"]
+            for field, _, options in self.fields
+            for option in json.loads(options or "[]")
+        }
+        self.activities = [
+            Activity(
+                int(row.activity_id),
+                int(row.deal_id),
+                row.type,
+                int(row.assigned_to_user) if row.assigned_to_user else None,
+                (row.done or "").lower() == "true",
+                datetime.fromisoformat(row.due_to) if row.due_to else None,
+            )
+            for row in export["activity"].itertuples()
+        ]
+        log: dict[int, set[tuple[datetime, str, str | None]]] = defaultdict(set)
+        for row in export["deal_changes"].itertuples():
+            at = datetime.fromisoformat(row.change_time)
+            log[int(row.deal_id)].add((at, row.changed_field_key, row.new_value))
+        self.deals = [self._deal(deal, changes) for deal, changes in sorted(log.items())]
+        self.report = funnel(export).report
+
+    def _deal(self, deal: int, changes: set[tuple[datetime, str, str | None]]) -> Deal:
+        def of(field: str) -> list[tuple[datetime, str | None]]:
+            return [(at, value) for at, key, value in changes if key == field]
+
+        earliest = min(at for at, _, _ in changes)
+        reason_at, reason = max(
+            ((at, value or "") for at, value in of("lost_reason")), default=(None, "")
+        )
+        return Deal(
+            id=deal,
+            created=min((at for at, _ in of("add_time")), default=earliest),
+            last_change=max(at for at, _, _ in changes),
+            entries=_entries(sorted((at, int(stage or "")) for at, stage in of("stage_id"))),
+            periods=_periods(sorted((at, int(user or "")) for at, user in of("user_id")), earliest),
+            lost_reason=self.options.get(("lost_reason", reason), reason) if reason else None,
+            lost_at=reason_at if reason else None,
+        )
+
+    def calls(self) -> list[Activity]:
+        """Return the sales calls: done activities whose type is a step of the funnel."""
+        return [each for each in self.activities if each.done and each.type in self.step_of_call]
+
+    def stage_step_before(self, step: Step) -> Step | None:
+        """Return the highest stage step below a step."""
+        before = [other for other in self.stage_steps if other.number < step.number]
+        return before[-1] if before else None
+
+    def move(self, entry: Entry) -> str:
+        """Tell which way a deal went with an entry."""
+        if entry.previous is None:
+            return "first"
+        if entry.previous.stage == entry.stage:
+            return "repeated"
+        old, new = (self.position.get(each.stage) for each in (entry.previous, entry))
+        if old is None or new is None:
+            return "outside"
+        return "backward" if new < old else "forward" if new == old + 1 else "skipped"
+
+    def skipped(self, entry: Entry) -> int:
+        """Return how many stages a deal left out with an entry."""
+        if entry.previous is None or self.move(entry) != "skipped":
+            return 0
+        return self.position[entry.stage] - self.position[entry.previous.stage] - 1
+
+
+def _entries(visits: list[tuple[datetime, int]]) -> list[Entry]:
+    entries: list[Entry] = []
+    seen: Counter[int] = Counter()
+    for number, (at, stage) in enumerate(visits):
+        seen[stage] += 1
+        left = visits[number + 1][0] if number + 1 < len(visits) else None
+        entries.append(Entry(stage, at, seen[stage], left, entries[-1] if entries else None))
+    return entries
+
+
+def _periods(changes: list[tuple[datetime, int]], earliest: datetime) -> list[Period]:
+    owners: list[tuple[datetime, int]] = []
+    for at, user in dict(changes).items():  # of one second the highest, the last in order
+        if not owners or owners[-1][1] != user:
+            owners.append((at, user))
+    starts = [earliest, *(at for at, _ in owners[1:])]
+    return [
+        Period(user, start, end)
+        for (_, user), start, end in zip(owners, starts, [*starts[1:], None], strict=False)
+    ]
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def seconds(start: datetime, end: datetime | None) -> int | None:
+    """Return the whole seconds of a time span, None if it is open or goes back."""
+    whole = None if end is None else (end - start) // SECOND
+    return None if whole is None or whole < 0 else whole
+
+
+def percentile(spans: t.Iterable[int | None], share: Fraction = Fraction(1, 2)) -> Fraction | None:
+    """Return an interpolated percentile of seconds, in days."""
+    known = sorted(span for span in spans if span is not None)
+    if not known:
+        return None
+    place = share * (len(known) - 1)
+    low, high = known[math.floor(place)], known[math.ceil(place)]
+    return (low + (high - low) * (place - math.floor(place))) / Fraction(DAY)
+
+
+def average(spans: t.Iterable[int | None]) -> Fraction | None:
+    """Return the average of seconds, in days."""
+    known = [span for span in spans if span is not None]
+    return Fraction(sum(known), len(known) * DAY) if known else None
+
+
+def days(span: int | None) -> Fraction | None:
+    """Return seconds in days."""
+    return None if span is None else Fraction(span, DAY)
+
+
+def ratio(part: int | None, whole: int | None) -> Fraction | None:
+    """Return a share, None without a whole."""
+    return None if part is None or not whole else Fraction(part, whole)
+
+
+def change(new: int | None, old: int | None) -> Fraction | None:
+    """Return how much more the new number is than the old, as a fraction of the old."""
+    share = ratio(new, old)
+    return None if share is None else share - 1
+
+
+def month_of(at: date) -> date:
+    """Return the first day of a month."""
+    return date(at.year, at.month, 1)
+
+
+def months_later(month: date, months: int) -> date:
+    """Return the month some months later, or earlier."""
+    years, rest = divmod(month.year * 12 + month.month - 1 + months, 12)
+    return date(years, rest + 1, 1)
+
+
+# --- marts ----------------------------------------------------------------------------------------
+
+
+def _fields(crm: Crm) -> Mart:
+    columns = ("field_key", "field_name", "field_value_options")
+    rows = [dict(zip(columns, field, strict=True)) for field in crm.fields]
+    return Mart(("field_key",), rows)
+
+
+def _field_options(crm: Crm) -> Mart:
+    rows = [
+        {"field_key": field, "option_id": option, "option_label": label}
+        for (field, option), label in crm.options.items()
+    ]
+    return Mart(("field_key", "option_id"), rows)
+
+
+def _lost_reasons(crm: Crm) -> Mart:
+    rows = [
+        {"lost_reason_id": option, "lost_reason": label}
+        for (field, option), label in crm.options.items()
+        if field == "lost_reason"
+    ]
+    return Mart(("lost_reason_id",), rows)
+
+
+def _owner_history(crm: Crm) -> Mart:
+    rows = [
+        {
+            "deal_id": deal.id,
+            "user_id": period.user,
+            "valid_from": period.start,
+            "valid_to": period.end,
+            "is_current": period.end is None,
+        }
+        for deal in crm.deals
+        for period in deal.periods
+    ]
+    return Mart(("deal_id", "valid_from"), rows)
+
+
+def _stage_entries(crm: Crm) -> Mart:
+    rows = []
+    for deal in crm.deals:
+        for entry in deal.entries:
+            step, before = crm.step_of_stage.get(entry.stage), entry.previous
+            rows.append(
+                {
+                    "deal_id": deal.id,
+                    "stage_id": entry.stage,
+                    "stage_entry_num": entry.number,
+                    "stage_name": crm.stages.get(entry.stage),
+                    "kpi_name": step.name if step else None,
+                    "funnel_step": step.number if step else None,
+                    "user_id": deal.owner(entry.at),
+                    "stage_entry_timestamp": entry.at,
+                    "stage_exit_timestamp": entry.left,
+                    "seconds_in_stage": seconds(entry.at, entry.left),
+                    "previous_stage_id": before.stage if before else None,
+                    "seconds_in_previous_stage": seconds(before.at, entry.at) if before else None,
+                    "move": crm.move(entry),
+                    "skipped_stages_count": crm.skipped(entry),
+                }
+            )
+    return Mart(("deal_id", "stage_id", "stage_entry_num"), rows)
+
+
+def _deal_activities(crm: Crm) -> Mart:
+    rows = [
+        {
+            "activity_id": activity.id,
+            "deal_id": activity.deal,
+            "activity_type_key": activity.type,
+            "activity_type_name": crm.types.get(activity.type),
+            "user_id": activity.user,
+            "is_completed": activity.done,
+            "due_timestamp": activity.due,
+        }
+        for activity in crm.activities
+    ]
+    return Mart(("activity_id", "deal_id"), rows)
+
+
+def _deals(crm: Crm) -> Mart:
+    completed = Counter(activity.deal for activity in crm.activities if activity.done)
+    calls = Counter(call.deal for call in crm.calls())
+    rows = []
+    for deal in crm.deals:
+        first, current = (deal.entries[0], deal.entries[-1]) if deal.entries else (None, None)
+        moves = Counter(crm.move(entry) for entry in deal.entries)
+        rows.append(
+            {
+                "deal_id": deal.id,
+                "created_at": deal.created,
+                "first_stage_id": first.stage if first else None,
+                "first_stage": crm.stages.get(first.stage) if first else None,
+                "current_stage_id": current.stage if current else None,
+                "current_stage": crm.stages.get(current.stage) if current else None,
+                "current_stage_since": current.at if current else None,
+                "furthest_funnel_step": _furthest_step(crm, deal),
+                "owner_user_id": deal.periods[-1].user if deal.periods else None,
+                "creation_owner_user_id": deal.periods[0].user if deal.periods else None,
+                "stage_entries_count": len(deal.entries),
+                "forward_moves_count": moves["forward"] + moves["skipped"],
+                "backward_moves_count": moves["backward"],
+                "skipped_stages_count": sum(crm.skipped(entry) for entry in deal.entries),
+                "completed_activities_count": completed[deal.id],
+                "sales_calls_count": calls[deal.id],
+                "last_changed_at": deal.last_change,
+                "lost_reason": deal.lost_reason,
+                "lost_reason_set_at": deal.lost_at,
+                "days_to_first_stage": days(seconds(deal.created, first.at if first else None)),
+                "days_to_last_change": days(seconds(deal.created, deal.last_change)),
+            }
+        )
+    return Mart(("deal_id",), rows)
+
+
+def _furthest_step(crm: Crm, deal: Deal) -> Decimal | None:
+    steps = [crm.step_of_stage.get(entry.stage) for entry in deal.entries]
+    return max((step.number for step in steps if step), default=None)
+
+
+def _report(crm: Crm) -> dict[tuple[date, Decimal], int]:
+    return {
+        (date.fromisoformat(f"{month}-01"), Decimal(step)): deals
+        for (month, step), deals in crm.report.items()
+    }
+
+
+def _conversion(crm: Crm) -> Mart:
+    report, rows = _report(crm), []
+    for (month, number), deals in report.items():
+        (step,) = (step for step in crm.steps if step.number == number)
+        first = report.get((month, crm.stage_steps[0].number))
+        before = crm.stage_step_before(step)
+        before_deals = report.get((month, before.number)) if before else None
+        rows.append(
+            {
+                "month": month,
+                "kpi_name": step.name,
+                "funnel_step": step.number,
+                "deals_count": deals,
+                "first_step_deals_count": first,
+                "share_of_first_step": ratio(deals, first),
+                "previous_stage_step": before.number if before else None,
+                "previous_stage_step_deals_count": before_deals,
+                "change_from_previous_stage_step": change(deals, before_deals),
+            }
+        )
+    return Mart(("month", "funnel_step"), rows)
+
+
+def _cohorts(crm: Crm) -> Mart:
+    # When each deal reached each step, in any order; a call without due time has none
+    reached: dict[int, dict[Decimal, datetime | None]] = {}
+    in_order: dict[int, set[Decimal]] = {}
+    cohorts: dict[date, list[Deal]] = defaultdict(list)
+    for deal in crm.deals:
+        cohorts[month_of(deal.created)].append(deal)
+        entered = deal.first_entries()
+        steps = {int(step.key): step.number for step in crm.stage_steps}
+        reached[deal.id] = {steps[stage]: at for stage, at in entered.items() if stage in steps}
+        in_order[deal.id] = set()
+        latest = datetime.min
+        for step in crm.stage_steps:
+            at = entered.get(int(step.key))
+            if at is None or at < latest:
+                break
+            in_order[deal.id].add(step.number)
+            latest = at
+    for call in crm.calls():
+        if call.deal in reached:
+            number = crm.step_of_call[call.type].number
+            known = [at for at in (reached[call.deal].get(number), call.due) if at is not None]
+            reached[call.deal][number] = min(known, default=None)
+    for deal, steps_reached in reached.items():
+        for call_step in crm.step_of_call.values():
+            earlier = {step.number for step in crm.stage_steps if step.number < call_step.number}
+            if call_step.number in steps_reached and earlier <= in_order[deal]:
+                in_order[deal].add(call_step.number)
+
+    rows = []
+    for month, deals in cohorts.items():
+        counts = Counter(step for deal in deals for step in reached[deal.id])
+        ordered = Counter(step for deal in deals for step in in_order[deal.id])
+        for step in crm.steps:
+            before = crm.stage_step_before(step)
+            spans = [
+                seconds(deal.created, reached[deal.id][step.number])
+                for deal in deals
+                if step.number in reached[deal.id]
+            ]
+            rows.append(
+                {
+                    "cohort_month": month,
+                    "kpi_name": step.name,
+                    "funnel_step": step.number,
+                    "cohort_deals_count": len(deals),
+                    "reached_deals_count": counts[step.number],
+                    "reached_in_order_deals_count": ordered[step.number],
+                    "share_of_cohort": ratio(counts[step.number], len(deals)),
+                    "share_of_cohort_in_order": ratio(ordered[step.number], len(deals)),
+                    "previous_stage_step": before.number if before else None,
+                    "conversion_from_previous_stage_step": (
+                        ratio(counts[step.number], counts[before.number]) if before else None
+                    ),
+                    "conversion_in_order_from_previous_stage_step": (
+                        ratio(ordered[step.number], ordered[before.number]) if before else None
+                    ),
+                    "median_days_to_reach": percentile(spans),
+                }
+            )
+    return Mart(("cohort_month", "funnel_step"), rows)
+
+
+def _transitions(crm: Crm) -> Mart:
+    taken: dict[tuple[int, int], list[tuple[Deal, Entry, Entry]]] = defaultdict(list)
+    for deal in crm.deals:
+        for before, entry in pairwise(deal.entries):
+            taken[before.stage, entry.stage].append((deal, before, entry))
+    exits: Counter[int] = Counter()
+    for (left, _), moves in taken.items():
+        exits[left] += len(moves)
+    rows = []
+    for (left, entered), moves in taken.items():
+        spans = [seconds(before.at, entry.at) for _, before, entry in moves]
+        rows.append(
+            {
+                "from_stage_id": left,
+                "from_stage": crm.stages.get(left),
+                "to_stage_id": entered,
+                "to_stage": crm.stages.get(entered),
+                "move": crm.move(moves[0][2]),
+                "transitions_count": len(moves),
+                "share_of_exits": ratio(len(moves), exits[left]),
+                "deals_count": len({deal.id for deal, _, _ in moves}),
+                "median_days": percentile(spans),
+                "p90_days": percentile(spans, Fraction(9, 10)),
+            }
+        )
+    return Mart(("from_stage_id", "to_stage_id"), rows)
+
+
+def _time_in_stage(crm: Crm) -> Mart:
+    exits: dict[tuple[int, date], list[tuple[int, int | None]]] = defaultdict(list)
+    ages: dict[int, list[int]] = defaultdict(list)
+    midnight = datetime.combine(crm.today, datetime.min.time())
+    this_month = month_of(crm.today)
+    for deal in crm.deals:
+        for entry in deal.entries:
+            if entry.left is not None:
+                span = seconds(entry.at, entry.left)
+                exits[entry.stage, month_of(entry.left)].append((deal.id, span))
+            else:
+                ages[entry.stage].append(seconds(entry.at, midnight) or 0)
+    rows = []
+    for stage, month in sorted({*exits, *((stage, this_month) for stage in ages)}):
+        left = exits.get((stage, month), [])
+        staying = ages.get(stage, []) if month == this_month else None
+        spans, step = [span for _, span in left], crm.step_of_stage.get(stage)
+        rows.append(
+            {
+                "stage_id": stage,
+                "stage_name": crm.stages.get(stage),
+                "funnel_step": step.number if step else None,
+                "month": month,
+                "exits_count": len(left),
+                "deals_count": len({deal for deal, _ in left}),
+                "average_days": average(spans),
+                "median_days": percentile(spans),
+                "p90_days": percentile(spans, Fraction(9, 10)),
+                "still_there_count": None if staying is None else len(staying),
+                "average_age_days": average(staying or []),
+                "median_age_days": percentile(staying or []),
+            }
+        )
+    return Mart(("stage_id", "month"), rows)
+
+
+def _trends(crm: Crm) -> Mart:
+    report = _report(crm)
+    grid = [min((month for month, _ in report), default=date.max)]
+    while grid[-1] < max((month for month, _ in report), default=date.min):
+        grid.append(months_later(grid[-1], 1))
+    rows = []
+    for step in crm.steps if report else []:
+        deals = {month: report.get((month, step.number), 0) for month in grid}
+
+        def since(first: date, last: date, deals: dict[date, int] = deals) -> int | None:
+            if first not in deals:
+                return None
+            return sum(count for month, count in deals.items() if first <= month <= last)
+
+        for month, count in deals.items():
+            last_month = deals.get(months_later(month, -1))
+            last_year = deals.get(months_later(month, -12))
+            quarter = date(month.year, 3 * ((month.month - 1) // 3) + 1, 1)
+            rows.append(
+                {
+                    "month": month,
+                    "kpi_name": step.name,
+                    "funnel_step": step.number,
+                    "deals_count": count,
+                    "previous_month_deals_count": last_month,
+                    "month_over_month_change": change(count, last_month),
+                    "previous_year_deals_count": last_year,
+                    "year_over_year_change": change(count, last_year),
+                    "quarter_to_date_deals_count": since(quarter, month),
+                    "rolling_3_months_deals_count": since(months_later(month, -2), month),
+                    "rolling_12_months_deals_count": since(months_later(month, -11), month),
+                }
+            )
+    return Mart(("month", "funnel_step"), rows)
+
+
+def user_or_nobody(user: int | None) -> int:
+    """Return the user, or what stands for an unknown one."""
+    return -1 if user is None else user
+
+
+def _owner_performance(crm: Crm) -> Mart:
+    events: Counter[tuple[date, int, str, str, Decimal | None]] = Counter()
+    for deal in crm.deals:
+        for entry in deal.entries:
+            step = crm.step_of_stage.get(entry.stage)
+            if step and entry.number == 1:
+                owner = user_or_nobody(deal.owner(entry.at))
+                events[month_of(entry.at), owner, "stage entries", step.name, step.number] += 1
+        if deal.lost_reason is not None and deal.lost_at is not None:
+            owner = user_or_nobody(deal.owner(deal.lost_at))
+            events[month_of(deal.lost_at), owner, "lost reasons", deal.lost_reason, None] += 1
+    for activity in crm.activities:
+        if activity.due is not None:
+            measure = "completed activities" if activity.done else "planned activities"
+            item = crm.types.get(activity.type) or activity.type or "unknown"
+            events[month_of(activity.due), user_or_nobody(activity.user), measure, item, None] += 1
+    for call in crm.calls():
+        if call.due is not None:
+            step = crm.step_of_call[call.type]
+            who = (month_of(call.due), user_or_nobody(call.user))
+            events[*who, "sales calls", step.name, step.number] += 1
+    rows = [
+        {
+            "month": month,
+            "user_id": user,
+            "user_name": crm.users.get(user),
+            "measure": measure,
+            "item": item,
+            "funnel_step": step,
+            "events_count": count,
+        }
+        for (month, user, measure, item, step), count in events.items()
+    ]
+    return Mart(("month", "user_id", "measure", "item"), rows)
+
+
+def _lost_reasons_monthly(crm: Crm) -> Mart:
+    deals = Counter(
+        (month_of(deal.lost_at), deal.lost_reason, _furthest_step(crm, deal) or Decimal(0))
+        for deal in crm.deals
+        if deal.lost_at is not None
+    )
+    columns = ("month", "lost_reason", "furthest_funnel_step", "deals_count")
+    rows = [dict(zip(columns, (*cell, count), strict=True)) for cell, count in deals.items()]
+    return Mart(columns[:3], rows)
+
+
+MARTS: dict[str, t.Callable[[Crm], Mart]] = {
+    "pipedrive_staging.stg_fields": _fields,
+    "pipedrive_intermediate.int_field_options": _field_options,
+    "pipedrive_analytics.dim_lost_reasons": _lost_reasons,
+    "pipedrive_analytics.dim_deal_owner_history": _owner_history,
+    "pipedrive_analytics.fct_stage_entries": _stage_entries,
+    "pipedrive_analytics.fct_deal_activities": _deal_activities,
+    "pipedrive_analytics.fct_deals": _deals,
+    "pipedrive_analytics.rep_sales_funnel_conversion": _conversion,
+    "pipedrive_analytics.rep_funnel_cohorts": _cohorts,
+    "pipedrive_analytics.rep_stage_transitions": _transitions,
+    "pipedrive_analytics.rep_time_in_stage": _time_in_stage,
+    "pipedrive_analytics.rep_sales_funnel_trends": _trends,
+    "pipedrive_analytics.rep_owner_performance_monthly": _owner_performance,
+    "pipedrive_analytics.rep_lost_reasons_monthly": _lost_reasons_monthly,
+}
+
+
+def marts(export: dict[str, pd.DataFrame], today: date) -> dict[str, Mart]:
+    """Work out every mart of an export, `funnel_steps` among its tables, by model name.
+
+    Args:
+        export: the tables as text, see `oracle.read_export`.
+        today: the execution date of the plan.
+
+    """
+    crm = Crm(export, today)
+    return {model: mart(crm) for model, mart in MARTS.items()}
+
+
+# --- against the models ---------------------------------------------------------------------------
+
+_READ: dict[str, t.Callable[[str], t.Any]] = {
+    "INT": int,
+    "BIGINT": int,
+    "DECIMAL": Decimal,
+    "BOOLEAN": lambda text: {"true": True, "false": False}[text],
+    "TIMESTAMP": lambda text: pd.Timestamp(text).to_pydatetime(),
+    "DATE": date.fromisoformat,
+    "TEXT": str,
+}
+
+
+def differences(warehouse, model: str, mart: Mart, environment: str = "dev") -> list[str]:
+    """Say in which rows and values a model differs from what it must be."""
+    types = warehouse.model(model).columns_to_types_or_raise
+    if {*types} != {column for row in mart.rows for column in row}:
+        return [f"{model} has the columns {', '.join(types)}"]
+    found: dict[tuple, Row] = {}
+    for texts in warehouse.table(model, environment).to_dict("records"):
+        row = {
+            column: None if text is None else _READ[types[column].this.value](text)
+            for column, text in texts.items()
+        }
+        key = tuple(row[column] for column in mart.grain)
+        if key in found:
+            return [f"{model} repeats {key}"]
+        found[key] = row
+    expected = {tuple(row[column] for column in mart.grain): row for row in mart.rows}
+    assert len(expected) == len(mart.rows), f"the oracle repeats a row of {model}"
+    return [
+        *(f"{model} lacks {row}" for key, row in expected.items() if key not in found),
+        *(f"{model} has too much: {row}" for key, row in found.items() if key not in expected),
+        *(
+            f"{model}{key}: {column} is {value}, not {expected[key][column]}"
+            for key, row in found.items()
+            if key in expected
+            for column, value in row.items()
+            if not _equal(column, value, expected[key][column])
+        ),
+    ]
+
+
+def _equal(column: str, found: t.Any, expected: t.Any) -> bool:
+    """Tell whether a value is the expected one, rounded where it is a fraction."""
+    if found is None or not isinstance(expected, Fraction):
+        return found == expected
+    places = 2 if "days" in column else 4
+    error = abs(Fraction(found) - expected)
+    return found.as_tuple().exponent == -places and error <= 0.5 * 10**-places + 1e-9

@@ -1,0 +1,215 @@
+"""A copy of the project on a database of its own: what the tests plan, run and read."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import io
+import os
+import re
+import shutil
+import tempfile
+import typing as t
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console as RichConsole
+from sqlmesh import Context
+from sqlmesh.core.console import TerminalConsole, get_console, set_console
+from sqlmesh.core.model import Model
+from sqlmesh.core.snapshot import Snapshot
+
+from pipedrive_funnel import sample
+
+GATEWAYS = ("duckdb", "postgres")
+PROJECT = Path(__file__).resolve().parents[2]
+EXPORT_TABLES = ("activity", "activity_types", "deal_changes", "fields", "stages", "users")
+MODELS = (  # the twelve, in the order of the data's way
+    "pipedrive_staging.stg_activity",
+    "pipedrive_staging.stg_activity_types",
+    "pipedrive_staging.stg_deal_changes",
+    "pipedrive_staging.stg_stages",
+    "pipedrive_staging.stg_users",
+    "pipedrive_intermediate.int_completed_activities",
+    "pipedrive_intermediate.int_deal_stage_history",
+    "pipedrive_analytics.dim_stages",
+    "pipedrive_analytics.dim_users",
+    "pipedrive_analytics.fct_activities",
+    "pipedrive_analytics.fct_deal_stage_history",
+    "pipedrive_analytics.rep_sales_funnel_monthly",
+)
+REPORT = "pipedrive_analytics.rep_sales_funnel_monthly"
+CORE = {*MODELS, "pipedrive_analytics.dim_funnel_steps", "pipedrive_staging.stg_rejected_rows"}
+
+_NOT_COPIED = shutil.ignore_patterns(
+    ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "docs", "tests"
+)
+
+
+@functools.cache
+def sample_files() -> Path:
+    """Return a directory with the sample, also where seeds/ holds somebody's own export."""
+    directory = Path(tempfile.mkdtemp(prefix="sample_"))
+    atexit.register(shutil.rmtree, directory)
+    sample.write_sample(directory)
+    return directory
+
+
+def copy_project(
+    to: Path, export: Path | None = None, *, core: bool = False, with_tests: bool = False
+) -> Path:
+    """Copy the project to `to`, with the six files of `export`, or of the sample, over its seeds.
+
+    Unit tests are left out unless asked for: every plan would run them again. The core is what the
+    monthly report needs; whoever plans and runs it often need not wait for the other marts.
+    """
+    shutil.copytree(PROJECT, to, ignore=_NOT_COPIED)
+    if core:
+        for model in (to / "models").rglob("*.sql"):
+            if model.parent.name != "raw" and model.stem not in {
+                name.split(".")[1] for name in CORE
+            }:
+                model.unlink()
+    if with_tests:
+        shutil.copytree(PROJECT / "tests" / "models", to / "tests")
+    for table in EXPORT_TABLES:
+        file = f"{table}.csv"
+        shutil.copyfile((export or sample_files()) / file, to / "seeds" / file)
+    return to
+
+
+class _Undo(Exception):
+    """Ends a transaction with a rollback."""
+
+
+@dataclass
+class Outcome:
+    """What a plan or run printed, and the error that ended it, if one did."""
+
+    output: str
+    error: Exception | None = None
+
+    @property
+    def warnings(self) -> dict[tuple[str, str], int]:
+        """Rows that failed each non-blocking audit, by model name and audit name."""
+        found = re.findall(
+            r"\[WARNING\] (\w+?)(?:__\w+)?\.(\w+): '(\w+)' audit error: (\d+) rows? failed",
+            self.output,
+        )
+        return {(f"{schema}.{name}", audit): int(rows) for schema, name, audit, rows in found}
+
+
+@dataclass
+class Warehouse:
+    """The project in `path`, planned against the database that `settings` point a gateway to."""
+
+    path: Path
+    gateway: str
+    settings: dict[str, str] = field(default_factory=dict)
+    lint: bool = False  # the linter wants unit tests for every model, which most copies leave out
+
+    @contextmanager
+    def _environment(self, **variables: str) -> t.Iterator[None]:
+        """Hold the environment variables that config.yaml reads while a context is made."""
+        before = dict(os.environ)
+        os.environ.update(self.settings | variables)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    @cached_property
+    def context(self) -> Context:
+        """The SQLMesh context of the project as its files are at the first use."""
+        with self._environment(SQLMESH__LINTER__ENABLED=str(self.lint).lower()):
+            return Context(paths=str(self.path), gateway=self.gateway)
+
+    def close(self) -> None:
+        """Close the connections. The next use opens the project as its files are then."""
+        if "context" in self.__dict__:
+            self.context.engine_adapter.close()  # the context leaves it open if it only fetched
+            self.context.close()
+            del self.context
+
+    def plan(self, environment: str = "dev", **options: t.Any) -> Outcome:
+        """Plan and apply as `sqlmesh plan ENVIRONMENT --auto-apply --no-prompts` does."""
+        options = {"skip_tests": True, "auto_apply": True, "no_prompts": True} | options
+        return self._watch(lambda: self.context.plan(environment, **options))
+
+    def run(self, environment: str = "prod", **options: t.Any) -> Outcome:
+        """Run what is due, as `sqlmesh run ENVIRONMENT` does."""
+
+        def run() -> None:
+            if self.context.run(environment, **options).is_failure:
+                raise RuntimeError("the run failed")
+
+        return self._watch(run)
+
+    def _watch(self, action: t.Callable[[], t.Any]) -> Outcome:
+        """Do `action`, the loading of the project included, and collect what it prints."""
+        text = io.StringIO()
+        usual = get_console()
+        console = TerminalConsole(console=RichConsole(file=text, width=10_000))
+        set_console(console)
+        try:
+            self.context.console = console
+            action()
+        except Exception as error:  # the test asserts on it
+            return Outcome(text.getvalue(), error)
+        finally:
+            set_console(usual)
+        return Outcome(text.getvalue())
+
+    def fetch(self, query: str) -> pd.DataFrame:
+        """Return the rows of a query."""
+        return self.context.engine_adapter.fetchdf(query)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the pipeline's role."""
+        with self.context.engine_adapter.transaction():
+            self.context.engine_adapter.execute(statement)
+
+    @contextmanager
+    def undone(self) -> t.Iterator[None]:
+        """Undo, at the end, what is done to the database inside."""
+        adapter = self.context.engine_adapter
+        if adapter.SUPPORTS_TRANSACTIONS:
+            with suppress(_Undo), adapter.transaction():
+                yield
+                raise _Undo
+        else:  # DuckDB: SQLMesh has no transactions on it, but the connection has
+            adapter.execute("BEGIN TRANSACTION")
+            try:
+                yield
+            finally:
+                adapter.execute("ROLLBACK")
+
+    def view(self, model: str, environment: str = "dev") -> str:
+        """Return the name of the view of a model in an environment."""
+        schema, name = model.split(".")
+        return f"{schema}{'' if environment == 'prod' else f'__{environment}'}.{name}"
+
+    def table(self, model: str, environment: str = "dev") -> pd.DataFrame:
+        """Return a model's rows in an environment, as the engine writes them as text, sorted.
+
+        Text, because the engines' drivers give different Python types for equal values.
+        """
+        columns = ", ".join(
+            f"CAST({column} AS VARCHAR) AS {column}"
+            for column in self.model(model).columns_to_types_or_raise
+        )
+        frame = self.fetch(f"SELECT {columns} FROM {self.view(model, environment)}")
+        frame = frame.astype(object).where(frame.notna(), None)
+        return frame.sort_values(list(frame.columns)).reset_index(drop=True)
+
+    def model(self, name: str) -> Model:
+        """Return a model of the project."""
+        return t.cast(Model, self.context.get_model(name, raise_if_missing=True))
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the current snapshot of a model."""
+        return t.cast(Snapshot, self.context.get_snapshot(name, raise_if_missing=True))
