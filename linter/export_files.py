@@ -9,7 +9,7 @@ from sqlmesh.core.linter.rule import Rule, RuleViolation
 from sqlmesh.core.model import Model, SeedModel
 
 from linter.layers import RAW, SEED
-from pipedrive_funnel.export_files import FUNNEL_STEPS, check_file
+from pipedrive_funnel.export.check import FUNNEL_STEPS, check_file
 
 
 class ValidExportFile(Rule):

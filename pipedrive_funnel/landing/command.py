@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.export_files import FUNNEL_STEPS, REJECTED
-from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.contract import SCHEMA, read_tables
-from pipedrive_funnel.landing.csv_export import CsvFile, open_export
-from pipedrive_funnel.landing.database import Database
-from pipedrive_funnel.landing.errors import LandingError, exit_code
+from pipedrive_funnel.contract import SCHEMA, read_tables
+from pipedrive_funnel.errors import LandingError, exit_code
+from pipedrive_funnel.export.check import FUNNEL_STEPS, REJECTED
+from pipedrive_funnel.export.reader import CsvFile, open_export
+from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import land_export, land_mirror
 from pipedrive_funnel.landing.publish import Change
 from pipedrive_funnel.landing.refresh import refresh, sqlmesh
+from pipedrive_funnel.warehouse import Database
 
 USE_LANDED = f"SQLMESH__VARIABLES__RAW_SCHEMA={SCHEMA}"
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from pipedrive_funnel.export_files import REJECTED
-from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.contract import Table
-from pipedrive_funnel.landing.csv_export import CsvFile, rejects_table
-from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.contract import Table
+from pipedrive_funnel.export.check import REJECTED
+from pipedrive_funnel.export.reader import CsvFile, rejects_table
+from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.publish import Change, publish
+from pipedrive_funnel.warehouse import Database
 
 if t.TYPE_CHECKING:
     import dlt

@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipedrive_funnel.export_files import ARRIVAL, REJECTED
-from pipedrive_funnel.landing.contract import SCHEMA, Table
-from pipedrive_funnel.landing.database import Database, DatabaseError
-from pipedrive_funnel.landing.errors import BAD_INPUT, LandingError
+from pipedrive_funnel.contract import SCHEMA, Table
+from pipedrive_funnel.errors import BAD_INPUT, LandingError
+from pipedrive_funnel.export.check import ARRIVAL, REJECTED
+from pipedrive_funnel.warehouse import Database, DatabaseError
 
 COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types that hold what the contract's hold
 _OTHER_TABLE = "Rename the table, land again, and copy over what you miss."

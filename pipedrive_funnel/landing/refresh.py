@@ -6,9 +6,9 @@ import argparse
 import logging
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.landing.contract import SCHEMA, read_tables
-from pipedrive_funnel.landing.database import Database
-from pipedrive_funnel.landing.errors import LandingError, exit_code
+from pipedrive_funnel.contract import SCHEMA, read_tables
+from pipedrive_funnel.errors import LandingError, exit_code
+from pipedrive_funnel.warehouse import Database
 
 
 def refresh(database: Database, environment: str) -> None:

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 import sqlglot
 
-from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.api_client import ApiError, Settings
-from pipedrive_funnel.landing.api_tables import ENDPOINTS, TABLES, changelog_rows, selection
-from pipedrive_funnel.landing.contract import read_tables
+from pipedrive_funnel.contract import read_tables
+from pipedrive_funnel.landing.api import mirror as api
+from pipedrive_funnel.landing.api.client import ApiError, Settings
+from pipedrive_funnel.landing.api.tables import ENDPOINTS, TABLES, changelog_rows, selection
 from tests.support.warehouse import PROJECT
 
 LANDING = PROJECT / "docs" / "landing.md"

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.export_files import find_defects
+from pipedrive_funnel.contract import read_tables
+from pipedrive_funnel.export.check import find_defects
+from pipedrive_funnel.export.reader import REJECTS_AT_MOST, CsvFile, ExportError, open_export
 from pipedrive_funnel.landing import command
-from pipedrive_funnel.landing.contract import read_tables
-from pipedrive_funnel.landing.csv_export import REJECTS_AT_MOST, CsvFile, ExportError, open_export
 from tests.support.warehouse import PROJECT
 
 TABLES = read_tables()

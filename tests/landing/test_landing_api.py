@@ -26,10 +26,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipedrive_funnel.landing import api
-from pipedrive_funnel.landing.database import DatabaseError
+from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+from pipedrive_funnel.warehouse import DatabaseError
 from tests.support.landed import LANDED
 from tests.support.landing import TABLES, Row, State, land_command, landing_database, raw_state
 from tests.support.oracle import Funnel, funnel, modelled_funnel, read_export
@@ -569,7 +569,8 @@ import dlt.destinations.impl.duckdb.duck, dlt.destinations.impl.postgres.postgre
 from sqlmesh.core.engine_adapter import EngineAdapter
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.landing import api, command
+from pipedrive_funnel.landing import command
+from pipedrive_funnel.landing.api import mirror as api
 
 
 def die(*args, **options):

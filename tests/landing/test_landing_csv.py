@@ -18,8 +18,8 @@ import pandas as pd
 import psycopg2
 import pytest
 
-from pipedrive_funnel.landing.database import DatabaseError
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+from pipedrive_funnel.warehouse import DatabaseError
 from tests.support.landed import LANDED
 from tests.support.landing import TABLES, Row, land_command, land_files, landing_database, raw_state
 from tests.support.warehouse import EXPORT_TABLES, MODELS, REPORT, Outcome, Warehouse, sample_files

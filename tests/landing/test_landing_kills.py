@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipedrive_funnel.landing.contract import Table
+from pipedrive_funnel.contract import Table
 from tests.support.exports import START, change_export, edit, new_export
 from tests.support.landing import (
     TABLES,
@@ -100,8 +100,8 @@ from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
 from sqlmesh.core.engine_adapter import EngineAdapter
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.landing.csv_export import CsvFile
-from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.export.reader import CsvFile
+from pipedrive_funnel.warehouse import Database
 
 
 def die():

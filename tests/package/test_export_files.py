@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.export_files import (
+from pipedrive_funnel.export.check import (
     FUNNEL_STEPS,
     check_file,
     is_boolean,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipedrive_funnel import sample
+from pipedrive_funnel.sample import generate as sample
 from tests.support.figures import FUNNEL
 from tests.support.warehouse import PROJECT, sample_files
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import duckdb
 import psycopg2
 
-from pipedrive_funnel.landing.contract import read_tables
-from pipedrive_funnel.landing.csv_export import open_export
-from pipedrive_funnel.landing.database import Database
+from pipedrive_funnel.contract import read_tables
+from pipedrive_funnel.export.reader import open_export
 from pipedrive_funnel.landing.land import land_export
 from pipedrive_funnel.landing.publish import Change
+from pipedrive_funnel.warehouse import Database
 from tests.support.oracle import funnel, modelled_funnel, read_export
 from tests.support.warehouse import Warehouse
 

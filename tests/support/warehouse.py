@@ -22,7 +22,7 @@ from sqlmesh.core.console import TerminalConsole, get_console, set_console
 from sqlmesh.core.model import Model
 from sqlmesh.core.snapshot import Snapshot
 
-from pipedrive_funnel import sample
+from pipedrive_funnel.sample import generate as sample
 
 GATEWAYS = ("duckdb", "postgres")
 PROJECT = Path(__file__).resolve().parents[2]

@@ -506,7 +506,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_sample(args.out, args.scale, args.seed)
     except OSError as error:
         parser.error(f"cannot write to {args.out}: {error.strerror}")
-
-
-if __name__ == "__main__":
-    main()

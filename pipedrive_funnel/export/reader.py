@@ -2,7 +2,7 @@
 
 DuckDB's reader finds the rows that are broken as such: fields missing or in excess, quotes left
 open, bytes that are not UTF-8. Values are read as text and held against the patterns of
-pipedrive_funnel/export_files.py, because the reader's own casts let wrong values in: it makes 2 of
+pipedrive_funnel/export/check.py, because the reader's own casts let wrong values in: it makes 2 of
 "1.5" in an id, and 10:00 UTC of "10:00+02:00".
 """
 
@@ -21,7 +21,9 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from pipedrive_funnel.export_files import (
+from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, Table
+from pipedrive_funnel.errors import BAD_INPUT, LandingError
+from pipedrive_funnel.export.check import (
     REJECTED,
     TYPES,
     header_defects,
@@ -29,8 +31,6 @@ from pipedrive_funnel.export_files import (
     normalized,
     value_defect,
 )
-from pipedrive_funnel.landing.contract import FIELDS_WITH_IDS, ID, Table
-from pipedrive_funnel.landing.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.export_files import REJECTED, file_columns, read_contract
+from pipedrive_funnel.export.check import REJECTED, file_columns, read_contract
 
 SCHEMA = "pipedrive_raw"
 # A change of a deal stays when a later export or answer does not have it; the other tables are

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipedrive_funnel.landing.api_client import ApiError, unexpected
+from pipedrive_funnel.landing.api.client import ApiError, unexpected
 
 Row = dict[str, t.Any]
 

@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from pipedrive_funnel.landing.api_client import (
+from pipedrive_funnel.landing.api.client import (
     ApiError,
     Settings,
     checked_body,
     client_config,
     explained,
 )
-from pipedrive_funnel.landing.api_mapping import MIRROR, contract_queries, skipped
-from pipedrive_funnel.landing.api_tables import (
+from pipedrive_funnel.landing.api.mapping import MIRROR, contract_queries, skipped
+from pipedrive_funnel.landing.api.tables import (
     CHANGELOGS,
     ENDPOINTS,
     TABLES,
@@ -40,7 +40,7 @@ if t.TYPE_CHECKING:
     from dlt.extract import DltResource
     from requests import Response
 
-    from pipedrive_funnel.landing.database import Database
+    from pipedrive_funnel.warehouse import Database
 
 
 __all__ = [

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
+from pipedrive_funnel.errors import LandingError
 from pipedrive_funnel.landing.dlt_settings import configure_dlt
-from pipedrive_funnel.landing.errors import LandingError
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:

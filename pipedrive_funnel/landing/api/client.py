@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pipedrive_funnel.errors import NO_API, LandingError
 from pipedrive_funnel.landing.dlt_settings import LONGEST_WAIT, configure_dlt
-from pipedrive_funnel.landing.errors import NO_API, LandingError
 
 if t.TYPE_CHECKING:
     from requests import Response

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
-from pipedrive_funnel.landing.contract import FIELDS_WITH_IDS, ID
+from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID
 
 if t.TYPE_CHECKING:
-    from pipedrive_funnel.landing.api_client import Settings
+    from pipedrive_funnel.landing.api.client import Settings
 
 MIRROR = "pipedrive_api"  # the schema that holds the mirror
 # The deals whose whole change log the mirror has; an empty log, too, has the row without a field.

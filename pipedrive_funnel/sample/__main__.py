@@ -1,0 +1,5 @@
+"""Write the sample: `python -m pipedrive_funnel.sample --help`."""
+
+from pipedrive_funnel.sample.generate import main
+
+main()
