@@ -1,1 +1,1 @@
-"""What the project says about its models, as rules that `sqlmesh lint` and every plan check."""
+"""Conventions of the project as rules, which `sqlmesh lint` and every plan check."""

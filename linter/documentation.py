@@ -101,7 +101,7 @@ class HeaderOrder(Rule):
 
 
 class NoUnexplainedExceptions(Rule):
-    """Who ignores a rule says why, where the next reader sees it."""
+    """A model that ignores a rule gives the reason beside it."""
 
     def check_model(self, model: Model) -> RuleViolation | None:
         """Accept `ignored_rules` that carry a comment."""

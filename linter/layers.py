@@ -13,6 +13,7 @@ SEED = "pipedrive_seed"
 STAGING = "pipedrive_staging"
 INTERMEDIATE = "pipedrive_intermediate"
 ANALYTICS = "pipedrive_analytics"
+QUALITY = "pipedrive_quality"
 
 MATERIALIZED = "materialized"
 
@@ -41,10 +42,17 @@ LAYERS = (
     Layer(SEED, "", "SEED"),
     Layer(STAGING, "stg_", "VIEW", (RAW, SEED)),
     Layer(INTERMEDIATE, "int_", MATERIALIZED, (STAGING, INTERMEDIATE)),
-    Layer(ANALYTICS, "dim_", MATERIALIZED, (STAGING, INTERMEDIATE, ANALYTICS)),
-    Layer(ANALYTICS, "fct_", MATERIALIZED, (STAGING, INTERMEDIATE, ANALYTICS)),
-    Layer(ANALYTICS, "rep_", MATERIALIZED, (ANALYTICS,)),
+    Layer(ANALYTICS, "dim_", MATERIALIZED, (INTERMEDIATE, ANALYTICS)),  # and see `describes`
+    Layer(ANALYTICS, "fct_", MATERIALIZED, (INTERMEDIATE, ANALYTICS, QUALITY)),
+    Layer(ANALYTICS, "rep_", MATERIALIZED, (ANALYTICS, QUALITY)),
+    Layer(QUALITY, "", "EMBEDDED", (STAGING, INTERMEDIATE, ANALYTICS)),
 )
+
+
+def describes(model: Model, table: exp.Table) -> bool:
+    """Tell whether a dimension reads the staging view of the things it describes."""
+    dimension = model.fully_qualified_table.name
+    return table.db == STAGING and table.name == dimension.replace("dim_", "stg_", 1)
 
 
 def layer_of(model: Model) -> Layer | None:
@@ -90,9 +98,10 @@ class LayerReads(Rule):
             self.violation(
                 f"{layer} must not read {table.db}.{table.name}. "
                 f"Read {' or '.join(layer.reads) or 'nothing'} instead."
+                + (" A dimension may read stg_* of its own name." if layer.prefix == "dim_" else "")
             )
             for table in tables
-            if layer and table.db not in layer.reads
+            if layer and table.db not in layer.reads and not describes(model, table)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Numbers that come out the same on every engine: shares, days, and the order of the funnel."""
+"""Numbers that come out the same on every engine: shares, changes, days, percentiles."""
 
 from __future__ import annotations
 
@@ -78,28 +78,3 @@ def percentile(
         fraction=fraction,
         values_=values,
     )
-
-
-@macro()
-def funnel_in_order(evaluator: MacroEvaluator) -> exp.Expression:
-    """Return the query of all steps of the funnel, each with its place among the stages.
-
-    Columns: funnel_step, kpi_name, source and key as in dim_funnel_steps; stage_position, the
-    number of stages up to and with the step (1 is the first stage; a call has that of the stage it
-    follows); previous_stage_step, the funnel_step of the last stage before it, NULL for the first.
-
-    Example: `FROM @funnel_in_order() AS steps`
-    """
-    return exp.maybe_parse(
-        """
-        SELECT
-          funnel_step, kpi_name, source, key,
-          COUNT(CASE WHEN source = 'stage' THEN 1 END) OVER (ORDER BY funnel_step)
-            AS stage_position,
-          MAX(CASE WHEN source = 'stage' THEN funnel_step END) OVER (
-            ORDER BY funnel_step ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-          ) AS previous_stage_step
-        FROM pipedrive_analytics.dim_funnel_steps
-        """,
-        dialect="postgres",
-    ).subquery()

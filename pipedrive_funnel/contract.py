@@ -9,6 +9,7 @@ from pipedrive_funnel import PROJECT
 from pipedrive_funnel.export.check import REJECTED, file_columns, read_contract
 
 SCHEMA = "pipedrive_raw"
+REMOVED = "removed_changes"  # the deals whose log has lost rows: landing notes them, no source does
 # A change of a deal stays when a later export or answer does not have it; the other tables are
 # snapshots, and a row that a newer snapshot does not have is gone.
 LOGS = {"deal_changes"}
@@ -21,6 +22,7 @@ KEYS = {
     "stages": ("stage_id",),
     "users": ("id",),
     REJECTED: ("table_name", "file_name", "raw_text"),
+    REMOVED: ("deal_id",),
 }
 # What else must be filled in a row
 REQUIRED = {"activity_types": ("type",)}
@@ -69,7 +71,16 @@ class Table:
 
 
 def read_tables(project: Path = PROJECT) -> dict[str, Table]:
-    """Return the tables of external_models.yaml by name."""
+    """Return the tables of external_models.yaml that a source fills, by name."""
+    return {name: table for name, table in _all_tables(project).items() if name != REMOVED}
+
+
+def removals_table(project: Path = PROJECT) -> Table:
+    """Return the table in which landing notes the deals whose log has lost rows."""
+    return _all_tables(project)[REMOVED]
+
+
+def _all_tables(project: Path) -> dict[str, Table]:
     return {
         name: Table(name, model["description"], model["columns"], model["column_descriptions"])
         for name, model in read_contract(project).items()

@@ -2,10 +2,10 @@ AUDIT (
   name stage_changes_conserved
 );
 
-/* A returned row is a deal and stage with fewer entries here than changes into it in the log. */
+/* A returned row is a deal and stage with more or fewer entries here than changes into it in the log. */
 SELECT
-  changes.deal_id,
-  changes.stage_id,
+  COALESCE(changes.deal_id, entries.deal_id) AS deal_id,
+  COALESCE(changes.stage_id, entries.stage_id) AS stage_id,
   changes.total AS changes,
   entries.total AS entries
 FROM (
@@ -13,14 +13,14 @@ FROM (
     deal_id,
     new_value::BIGINT AS stage_id,
     COUNT(*) AS total
-  FROM pipedrive_staging.stg_deal_changes
+  FROM pipedrive_intermediate.int_deal_changes
   WHERE
-    field_key = 'stage_id' AND loaded_at <= @processed_until()
+    field_key = 'stage_id'
   GROUP BY
     deal_id,
     new_value::BIGINT
 ) AS changes
-LEFT JOIN (
+FULL JOIN (
   SELECT
     deal_id,
     stage_id,
@@ -32,4 +32,4 @@ LEFT JOIN (
 ) AS entries
   ON changes.deal_id = entries.deal_id AND changes.stage_id = entries.stage_id
 WHERE
-  changes.total > COALESCE(entries.total, 0)
+  COALESCE(changes.total, 0) <> COALESCE(entries.total, 0)

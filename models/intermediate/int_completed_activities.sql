@@ -7,11 +7,9 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id)),
-    unique_combination_of_columns(columns := (activity_id, deal_id)),
-    unknown_deals,
-    unknown_activity_types
+    unique_combination_of_columns(columns := (activity_id, deal_id))
   ),
-  description 'One row per completed activity and deal, with the label of its type and the creation of its deal. FULL, because an activity flips from open to done. Join stg_users on user_id.',
+  description 'One row per completed activity and deal, with the label of its type and the creation of its deal. FULL, as int_activities is. Join stg_users on user_id.',
   column_descriptions (
     activity_id = 'Identifier of the activity; repeats across deals',
     deal_id = 'Deal the activity belongs to',
@@ -19,43 +17,22 @@ MODEL (
     activity_type_name = 'Label of the activity type; NULL when the type is unknown',
     user_id = 'User who owns the activity',
     due_timestamp = 'When the activity was due, UTC',
-    deal_created_at = 'When the deal was created, UTC; NULL when the log does not know the deal'
+    deal_created_at = 'Earliest creation of the deal in the log, UTC; NULL when the log has none'
   )
 );
 
-WITH completed_activities AS (
-  SELECT
-    activity_id,
-    deal_id,
-    activity_type_key,
-    user_id,
-    due_timestamp
-  FROM pipedrive_staging.stg_activity
-  WHERE
-    is_completed
-), deal_creations AS (
-  /* A deal can carry several creations: one row a deal, or the join multiplies its activities */
-  SELECT
-    deal_id,
-    MIN(change_timestamp) AS deal_created_at
-  FROM pipedrive_staging.stg_deal_changes
-  WHERE
-    field_key = 'add_time'
-  GROUP BY
-    deal_id
-)
 SELECT
-  completed_activities.activity_id::BIGINT AS activity_id,
-  completed_activities.deal_id::BIGINT AS deal_id,
-  completed_activities.activity_type_key::TEXT AS activity_type_key,
-  activity_types.activity_type_name::TEXT AS activity_type_name,
-  completed_activities.user_id::BIGINT AS user_id,
-  completed_activities.due_timestamp::TIMESTAMP AS due_timestamp,
-  deal_creations.deal_created_at::TIMESTAMP AS deal_created_at
-FROM completed_activities
-LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
-  ON completed_activities.activity_type_key = activity_types.activity_type_key
-LEFT JOIN deal_creations
-  ON completed_activities.deal_id = deal_creations.deal_id;
+  activities.activity_id::BIGINT AS activity_id,
+  activities.deal_id::BIGINT AS deal_id,
+  activities.activity_type_key::TEXT AS activity_type_key,
+  activities.activity_type_name::TEXT AS activity_type_name,
+  activities.user_id::BIGINT AS user_id,
+  activities.due_timestamp::TIMESTAMP AS due_timestamp,
+  deals.creation_logged_at::TIMESTAMP AS deal_created_at
+FROM pipedrive_intermediate.int_activities AS activities
+LEFT JOIN pipedrive_intermediate.int_deals AS deals
+  ON activities.deal_id = deals.deal_id
+WHERE
+  activities.is_completed;
 
 @postgres_analyze()

@@ -15,8 +15,8 @@ MODEL (
   description 'One row per change of a deal, append-only, as in seeds/deal_changes.csv: creation, stage, owner, lost reason. stg_deal_changes parses it.',
   column_descriptions (
     deal_id = 'Deal that changed',
-    change_time = 'When it changed, UTC',
-    changed_field_key = 'What changed: add_time (creation), stage_id, user_id, lost_reason',
+    change_time = 'When the deal changed, UTC',
+    changed_field_key = 'Field that changed: add_time (creation), stage_id, user_id, lost_reason',
     new_value = 'The value after the change, as text'
   ),
   columns (

@@ -4,20 +4,19 @@ MODEL (
   tags (
     staging
   ),
-  grain change_id,
+  grain (change_id, loaded_at),
   audits (
     not_null(columns := (deal_id, field_key, change_timestamp, loaded_at)),
-    unique_values(columns := change_id),
     changes_hold_ids
   ),
-  description 'One row per distinct change of a deal: creation, stage, owner or lost reason. The log is append-only; a change that was delivered twice is one row. Which deals changed since, is asked of loaded_at; in which order things happened, of change_timestamp.',
+  description 'One row per delivered change of a deal: creation, stage, owner or lost reason. A change that was delivered twice is two rows here and one in int_deal_changes, which everything below reads. loaded_at tells which deals changed since, change_timestamp in which order things happened.',
   column_descriptions (
     change_id = 'MD5 of deal, field, value and time: the same for the same change, wherever it is loaded',
     deal_id = 'Deal that changed',
-    field_key = 'What changed: add_time (creation), stage_id, user_id, lost_reason',
+    field_key = 'Field that changed: add_time (creation), stage_id, user_id, lost_reason',
     new_value = 'The value after the change, as text; NULL when there is none',
     change_timestamp = 'When the deal changed, UTC',
-    loaded_at = 'When the change first arrived, UTC; in the sample, when it happened'
+    loaded_at = 'When the row arrived, UTC; in the sample, when the deal changed'
   )
 );
 
@@ -38,10 +37,5 @@ SELECT
   field_key::TEXT AS field_key,
   new_value::TEXT AS new_value,
   change_timestamp::TIMESTAMP AS change_timestamp,
-  MIN(loaded_at)::TIMESTAMP AS loaded_at
+  loaded_at::TIMESTAMP AS loaded_at
 FROM renamed
-GROUP BY
-  deal_id,
-  field_key,
-  new_value,
-  change_timestamp

@@ -7,8 +7,7 @@ MODEL (
   grain reject_id,
   audits (
     not_null(columns := (reject_id, table_name, file_name, reason)),
-    unique_values(columns := reject_id),
-    rejected_rows
+    unique_values(columns := reject_id)
   ),
   description 'One row per row of the latest export that could not be landed. The sample has none. Answers what is missing in the numbers, and why.',
   column_descriptions (
@@ -17,7 +16,7 @@ MODEL (
     file_name = 'File that holds the row',
     line = 'Line of the file at which the row begins, 1 is the first; NULL when unknown',
     column_name = 'Column whose value does not fit; NULL when the row as such is broken',
-    reason = 'What is wrong and what to do',
+    reason = 'Defect of the row, and its repair',
     raw_text = 'The row as it stands in the file, 10000 characters at most',
     loaded_at = 'When it was first rejected, UTC'
   ),

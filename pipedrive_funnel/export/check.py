@@ -32,6 +32,7 @@ LISTED = 5  # defects of a file that are described; the others are counted
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
 ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
 REJECTED = "rejected_rows"  # what landing puts aside: no file is for it
+NO_FILE = (REJECTED, "removed_changes")
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def run(options: argparse.Namespace) -> int:
     The six files of an export must be there; funnel_steps.csv, which is no part of it, may be.
     """
     contract = {
-        name: model["columns"] for name, model in read_contract().items() if name != REJECTED
+        name: model["columns"] for name, model in read_contract().items() if name not in NO_FILE
     }
     if (options.directory / "funnel_steps.csv").exists():
         contract["funnel_steps"] = FUNNEL_STEPS

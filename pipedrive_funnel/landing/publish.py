@@ -3,7 +3,8 @@
 A landing compares sets of rows. A row of the source that the raw table has already is left alone,
 with its `loaded_at`; another one is inserted, with the time of this landing. A row of a snapshot
 that the source no longer has is deleted: it has changed, or it is gone. So landing twice changes
-nothing, and the deals that a run rebuilds are those that something arrived for.
+nothing, and the deals that a run rebuilds are those that something arrived for. A deal whose log
+loses rows is noted in `removed_changes`, since no row of it need arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipedrive_funnel.contract import SCHEMA, Table
+from pipedrive_funnel.contract import REMOVED, SCHEMA, Table, removals_table
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.export.check import ARRIVAL, REJECTED
 from pipedrive_funnel.warehouse import Database, DatabaseError
@@ -106,7 +107,7 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
 
     adapter = database.adapter
     adapter.create_schema(SCHEMA)
-    for table in tables.values():
+    for table in (*tables.values(), removals_table()):
         types = {
             name: exp.DataType.build(type_, dialect="postgres")
             for name, type_ in table.columns.items()
@@ -118,6 +119,9 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
                 table_description=table.description,
                 column_descriptions=table.column_descriptions,
             )
+            if table.is_log and adapter.dialect == "postgres":  # a refresh looks up touched deals
+                for column in ("deal_id", ARRIVAL):
+                    adapter.execute(f"CREATE INDEX ON {_raw(table.name)} ({column})")
         for name, type_ in adapter.columns(_raw(table.name)).items():
             found = type_.sql("postgres")
             if name in types and COMPATIBLE.get(found, found) != table.columns[name]:
@@ -183,6 +187,13 @@ def _publish_table(
         )
         condition = same_row if is_complete else f"{same_row} AND {is_replaced}"
         execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
+        if table.is_log:
+            removals = _raw(REMOVED)
+            execute(f"DELETE FROM {removals} WHERE deal_id IN (SELECT deal_id FROM gone)")
+            execute(
+                f"INSERT INTO {removals} (deal_id, {ARRIVAL}) "
+                f"SELECT DISTINCT deal_id, {_timestamp(loaded_at)} FROM gone"
+            )
         execute("DROP TABLE gone")
     landed, distinct, read = fetch(
         "SELECT (SELECT COUNT(*) FROM arrived), COUNT(*), "
@@ -190,12 +201,17 @@ def _publish_table(
     )
     execute(
         f"INSERT INTO {raw} ({columns}, {ARRIVAL}) "
-        f"SELECT {columns}, CAST('{loaded_at:%Y-%m-%d %H:%M:%S.%f}' AS TIMESTAMP) FROM arrived"
+        f"SELECT {columns}, {_timestamp(loaded_at)} FROM arrived"
     )
     execute("DROP TABLE arrived")
     execute("DROP TABLE source_rows")
     execute(f"ANALYZE {raw}")
     return Change(read, landed, distinct - landed, read - distinct, removed)
+
+
+def _timestamp(time: datetime) -> str:
+    """Return a time as an expression of SQL."""
+    return f"CAST('{time:%Y-%m-%d %H:%M:%S.%f}' AS TIMESTAMP)"
 
 
 def _raw(name: str) -> str:

@@ -22,7 +22,7 @@ from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 from pipedrive_funnel.warehouse import DatabaseError
 from tests.support.landed import LANDED
 from tests.support.landing import TABLES, Row, land_command, land_files, landing_database, raw_state
-from tests.support.warehouse import EXPORT_TABLES, MODELS, REPORT, Outcome, Warehouse, sample_files
+from tests.support.warehouse import EXPORT_TABLES, MODELS, REPORT, Warehouse, sample_files
 
 DAY = [datetime(2024, 5, day, 12, 30, 0, 250_000) for day in range(1, 10)]  # times of landings
 EXPORT = {  # rows by table
@@ -317,23 +317,23 @@ def without_arrival(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(list(frame.columns)).reset_index(drop=True)
 
 
-def test_the_landed_sample_is_the_sample_and_rejected_rows_are_warned_of(
+def test_the_landed_sample_is_the_sample_and_rejected_rows_are_there(
     gateway: str,
     new_warehouse: Callable[..., Warehouse],
     samples: Callable[[str], Warehouse],
     tmp_path: Path,
 ):
-    warning = ("pipedrive_staging.stg_rejected_rows", "rejected_rows")
+    rejected = "pipedrive_staging.stg_rejected_rows"
     warehouse = new_warehouse(gateway, core=True, **LANDED)
     land_files(warehouse, sample_files(), DAY[0])
 
-    def plan_of_day(days: int) -> Outcome:  # a second plan of a day has nothing to do
+    def plan_of_day(days: int) -> None:  # a second plan of a day has nothing to do
         at = datetime.now() + timedelta(days=days)
         outcome = warehouse.plan("dev", execution_time=f"{at:%Y-%m-%d %H:%M:%S}")
         assert outcome.error is None, outcome.output
-        return outcome
 
-    assert warning not in plan_of_day(0).warnings
+    plan_of_day(0)
+    assert warehouse.table(rejected).empty
     for model in MODELS:
         expected = without_arrival(samples(gateway).table(model))
         pd.testing.assert_frame_equal(without_arrival(warehouse.table(model)), expected)
@@ -343,11 +343,13 @@ def test_the_landed_sample_is_the_sample_and_rejected_rows_are_warned_of(
         bad = {"users.csv": "x,Bo,,\n1\n", "deal_changes.csv": "1,then,stage_id,1\n"}
         (tmp_path / file.name).write_text(file.read_text() + bad.get(file.name, ""))
     land_files(warehouse, tmp_path, DAY[1])
-    assert plan_of_day(1).warnings[warning] == 3
+    plan_of_day(1)
+    assert len(warehouse.table(rejected)) == 3
     pd.testing.assert_frame_equal(without_arrival(warehouse.table(REPORT)), report)
 
     land_files(warehouse, sample_files(), DAY[2])
-    assert warning not in plan_of_day(2).warnings
+    plan_of_day(2)
+    assert warehouse.table(rejected).empty
 
 
 # --- the contract ---------------------------------------------------------------------------------

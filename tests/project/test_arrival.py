@@ -21,7 +21,10 @@ from tests.support.warehouse import MODELS, PROJECT, Warehouse
 
 HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
-INCREMENTAL = (HISTORY, FIRST_ENTRIES)
+LOG = "pipedrive_intermediate.int_deal_changes"
+TOUCHED = "pipedrive_intermediate.int_touched_deals"
+INCREMENTAL = (LOG, "pipedrive_intermediate.int_deals", HISTORY, FIRST_ENTRIES)
+TWO_EACH = [(deal, day) for deal in (1, 2, 3) for day in (1, 2)]
 BATCHES = 3
 
 # Few deals, stages and times, so that repeats, ties, returns and second creations are common.
@@ -31,11 +34,9 @@ changes = st.one_of(
     st.tuples(st.just("add_time"), st.just("")),
     st.tuples(st.just("user_id"), st.sampled_from("12")),
 )
-logs = st.lists(
-    st.tuples(st.integers(1, 40), times, changes, st.integers(0, BATCHES - 1)),
-    min_size=30,
-    max_size=120,
-)
+# A row arrives in a batch; a few are removed again with a later one.
+batches = st.tuples(st.integers(0, BATCHES - 1), st.integers(-2 * BATCHES, BATCHES - 1))
+logs = st.lists(st.tuples(st.integers(1, 40), times, changes, batches), min_size=30, max_size=120)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,35 @@ def next_day() -> datetime:
 def log_of(rows: t.Iterable[tuple]) -> pd.DataFrame:
     """Return rows of the strategy as a raw log, without their batch."""
     return pd.DataFrame(
-        [(deal, at, key, value or at.isoformat()) for deal, at, (key, value), _ in rows],
+        [(deal, at, key, value or at.isoformat()) for deal, at, (key, value), *_ in rows],
         columns=["deal_id", "change_time", "changed_field_key", "new_value"],
     )
+
+
+def empty_log(warehouse: Warehouse) -> None:
+    """Delete all changes, as if there had never been any."""
+    empty_raw_table(warehouse, "deal_changes")
+    empty_raw_table(warehouse, "removed_changes")
+
+
+def remove(warehouse: Warehouse, gone: t.Iterable[tuple], at: datetime) -> None:
+    """Remove changes from the raw log and note their deals, as landing does."""
+    for row in log_of(gone).itertuples():
+        change = f"deal_id = {row.deal_id} AND change_time = '{row.change_time}'"
+        change += f" AND changed_field_key = '{row.changed_field_key}'"
+        change += f" AND new_value = '{row.new_value}'"
+        for statement in (
+            f"DELETE FROM pipedrive_raw.deal_changes WHERE {change}",
+            f"DELETE FROM pipedrive_raw.removed_changes WHERE deal_id = {row.deal_id}",
+            f"INSERT INTO pipedrive_raw.removed_changes VALUES ({row.deal_id}, '{at}')",
+        ):
+            warehouse.execute(statement)
+
+
+def restate(warehouse: Warehouse, at: datetime) -> None:
+    """Build the log and all that is made of it anew."""
+    outcome = warehouse.plan("prod", restate_models=[TOUCHED, LOG], execution_time=at)
+    assert outcome.error is None, outcome.output
 
 
 def oracle_of(log: pd.DataFrame) -> t.Any:
@@ -88,23 +115,50 @@ def refresh(warehouse: Warehouse, at: datetime) -> None:
 
 @given(rows=logs)
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_any_order_of_arrival_gives_the_full_refresh(landed: Warehouse, rows: list[tuple]) -> None:
-    """Start from the first batch, let the others arrive on later days, then refresh in full."""
-    empty_raw_table(landed, "deal_changes")
+def test_any_order_of_arrival_and_removal_gives_the_full_refresh(
+    landed: Warehouse, rows: list[tuple]
+) -> None:
+    """Start from the first batch, let others arrive and go on later days, then refresh in full.
+
+    A change that is removed goes with all its copies, and a deal may lose all its changes.
+    """
+    empty_log(landed)
+    log: list[tuple] = []  # what the raw log holds
     for batch in range(BATCHES):
         now = next_day()
-        arrived = log_of(row for row in rows if row[3] == batch)
-        land(landed, "deal_changes", arrived.assign(loaded_at=now - timedelta(hours=1)))
+        gone = {row[:3] for row in rows if row[3][1] == batch} & {row[:3] for row in log}
+        remove(landed, gone, now)
+        arrived = [row for row in rows if row[3][0] == batch]
+        land(landed, "deal_changes", log_of(arrived).assign(loaded_at=now - timedelta(hours=1)))
+        log = [row for row in log if row[:3] not in gone] + arrived
         if batch == 0:
-            outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=now)
-            assert outcome.error is None, outcome.output
+            restate(landed, now)
         refresh(landed, now)
-        assert_models_are(landed, log_of(row for row in rows if row[3] <= batch))
+        assert_models_are(landed, log_of(log))
     step_by_step = {model: landed.table(model, "prod") for model in INCREMENTAL}
-    outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=next_day())
-    assert outcome.error is None, outcome.output
+    restate(landed, next_day())
     for model in INCREMENTAL:
         pd.testing.assert_frame_equal(landed.table(model, "prod"), step_by_step[model])
+
+
+def test_a_deal_whose_changes_are_all_removed_is_gone(landed: Warehouse) -> None:
+    """Another keeps one entry of two; a third, whose rows nobody removed, stays as it was."""
+    empty_log(landed)
+    now = next_day()
+    log = [(deal, datetime(2024, 1, day), ("stage_id", str(day))) for deal, day in TWO_EACH]
+    land(landed, "deal_changes", log_of(log).assign(loaded_at=now - timedelta(hours=1)))
+    restate(landed, now)
+    refresh(landed, now)
+    assert_models_are(landed, log_of(log))
+    now = next_day()
+    remove(landed, [*log[:2], log[3]], now)
+    refresh(landed, now)
+    assert_models_are(landed, log_of([log[2], *log[4:]]))
+    assert deals_in(landed) == {"2", "3"}
+    tables = ("int_deals", "int_deal_changes", "int_deal_stage_history")
+    for table in tables:
+        deals = set(landed.table(f"pipedrive_intermediate.{table}", "prod")["deal_id"])
+        assert deals == {"2", "3"}, table
 
 
 def test_sample_processed_day_by_day_is_the_sample_at_once(
@@ -149,9 +203,9 @@ def deals_in(warehouse: Warehouse) -> set[str]:
 
 
 def test_refresh_shows_what_has_landed_twice_on_one_day(landed: Warehouse) -> None:
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     noon = next_day()
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=noon).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=noon).error is None
     for deal, minutes in ((1, 0), (2, 90)):
         now = noon + timedelta(minutes=minutes)
         land(landed, "deal_changes", entry(deal, 1, loaded_at=now - timedelta(minutes=1)))
@@ -164,9 +218,9 @@ def test_refresh_shows_what_has_landed_twice_on_one_day(landed: Warehouse) -> No
 
 def test_rows_committed_after_the_run_of_their_day_are_not_lost(landed: Warehouse) -> None:
     """A load begins before midnight and commits after the nightly run: the next run sees it."""
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     midnight = next_day().replace(hour=0)
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=midnight).error is None
     land(landed, "deal_changes", entry(1, 1, loaded_at=midnight - timedelta(minutes=1)))
     outcome = landed.run("prod", execution_time=midnight + timedelta(days=1, minutes=5))
     assert outcome.error is None, outcome.output
@@ -174,10 +228,10 @@ def test_rows_committed_after_the_run_of_their_day_are_not_lost(landed: Warehous
 
 
 def test_a_stage_that_arrives_after_its_deals_labels_them(landed: Warehouse) -> None:
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     now = next_day()
     land(landed, "deal_changes", entry(1, 7, loaded_at=now - timedelta(hours=1)))
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=now).error is None
     refresh(landed, now)
     assert list(landed.table(FIRST_ENTRIES, "prod")["stage_name"]) == [None]
     refresh(landed, next_day())  # after this run no interval holds the deal's own arrival
@@ -193,9 +247,9 @@ def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
     landed: Warehouse,
 ) -> None:
     """Stages arrive after midnight, deals before it, and the run takes the day that has ended."""
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     midnight = next_day().replace(hour=0)
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=midnight).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=midnight).error is None
     for deal in (1, 2):
         land(landed, "deal_changes", entry(deal, 1, loaded_at=midnight + timedelta(hours=12)))
         midnight += timedelta(days=1)
@@ -208,25 +262,24 @@ def test_stages_that_are_loaded_anew_every_night_do_not_hide_the_days_deals(
 
 def test_a_plan_or_run_of_whole_days_shows_what_landed_today(landed: Warehouse) -> None:
     """Neither processes today, but what was there when they began has arrived."""
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     noon = next_day()
     land(landed, "deal_changes", entry(1, 1, loaded_at=noon - timedelta(minutes=5)))
-    outcome = landed.plan("prod", restate_models=[HISTORY], execution_time=noon)
+    outcome = landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=noon)
     assert outcome.error is None, outcome.output
     assert deals_in(landed) == {"1"}
     midnight = noon.replace(hour=0) + timedelta(days=1)
     land(landed, "deal_changes", entry(2, 1, loaded_at=midnight + timedelta(minutes=3)))
     outcome = landed.run("prod", execution_time=midnight + timedelta(minutes=15))
     assert outcome.error is None, outcome.output
-    assert (HISTORY, "changes_not_yet_processed") not in outcome.warnings
     assert deals_in(landed) == {"1", "2"}
 
 
 def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse) -> None:
     """The mapping changes on a day that was refreshed: the new fact has all of the history."""
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     now = next_day()
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=now).error is None
     land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
     refresh(landed, now)
     steps = landed.path / "seeds" / "funnel_steps.csv"
@@ -240,13 +293,11 @@ def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse)
 
 
 def test_a_deal_that_vanishes_from_the_log_is_kept_and_said(landed: Warehouse) -> None:
-    empty_raw_table(landed, "deal_changes")
+    empty_log(landed)
     now = next_day()
     land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
-    assert landed.plan("prod", restate_models=[HISTORY], execution_time=now).error is None
+    assert landed.plan("prod", restate_models=[TOUCHED, LOG], execution_time=now).error is None
     refresh(landed, now)
-    empty_raw_table(landed, "deal_changes")
-    outcome = landed.run("prod", execution_time=next_day(), ignore_cron=True)
-    assert outcome.error is None, outcome.output
-    assert outcome.warnings[HISTORY, "vanished_stage_changes"] == 1
+    empty_log(landed)
+    refresh(landed, next_day())
     assert deals_in(landed) == {"1"}

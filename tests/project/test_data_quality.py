@@ -1,4 +1,4 @@
-"""The data quality report: complete, and of the same rules as the audits that warn."""
+"""The data quality checks: each is listed, finds its row, and is in the report."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pytest
+import yaml
+from sqlglot import exp
 from sqlmesh.core.macros import RuntimeStage
-from test_audits import failures, rejected
+from test_audits import rejected
 
 from tests.support.landed import LANDED, create_raw_tables, land
 from tests.support.warehouse import PROJECT, Warehouse
@@ -18,20 +20,26 @@ FINDINGS = "pipedrive_analytics.fct_data_quality_findings"
 QUALITY = "pipedrive_analytics.rep_data_quality"
 
 
-def checks_of(warehouse: Warehouse, severity: str) -> set[str]:
-    """Return the names of the checks of a severity."""
-    checks = warehouse.table(QUALITY)
-    return set(checks.loc[checks["severity"] == severity, "check_name"])
+ROOM = PROJECT / "models" / "marts" / "quality" / "checks"
 
 
-def warnings_of(warehouse: Warehouse) -> dict[str, str]:
-    """Return the model of every audit of the project that warns."""
-    return {
-        audit.name: model.name
-        for model in warehouse.context.models.values()
-        for audit, _ in model.audits_with_args
-        if not audit.blocking
-    }
+def listed(severity: str | None = None) -> set[str]:
+    """Return the checks that seeds/data_quality_checks.csv lists, of one severity or all."""
+    checks = pd.read_csv(PROJECT / "seeds" / "data_quality_checks.csv")
+    return set(checks.loc[checks["severity"].eq(severity) | (severity is None), "check_name"])
+
+
+def written(warehouse: Warehouse) -> list[str]:
+    """Return the checks that the models hold: each is a CTE, and a SELECT that names it."""
+    return [
+        literal.name
+        for path in ROOM.glob("chk_*.sql")
+        for cast in warehouse.model(f"pipedrive_quality.{path.stem}").query.find_all(exp.Cast)
+        if isinstance(literal := cast.this, exp.Literal)
+        and cast.alias_or_name == "check_name"
+        or isinstance(literal, exp.Literal)
+        and cast.parent.alias == "check_name"
+    ]
 
 
 def found(warehouse: Warehouse, execution_time: str = "2026-11-02") -> dict[str, int]:
@@ -46,43 +54,29 @@ def found(warehouse: Warehouse, execution_time: str = "2026-11-02") -> dict[str,
     return {name: int(group.sum()) for name, group in rows.groupby("check_name")["rows_count"]}
 
 
-def test_every_warning_is_a_check_and_the_other_checks_warn_nobody(
+def test_every_check_is_listed_once_and_every_listed_one_is_written(
     samples: t.Callable[[str], Warehouse],
 ) -> None:
-    warehouse = samples("duckdb")
-    models = warehouse.context.models.values()
-    attached = {name for model in models for name, _ in model.audits}
-    files = {path.stem for path in (PROJECT / "audits").rglob("*.sql")}
-    assert checks_of(warehouse, "warning") == warnings_of(warehouse).keys()
-    assert checks_of(warehouse, "oddity") == files - attached
+    names = written(samples("duckdb"))
+    assert len(names) > 30
+    assert sorted(names) == sorted(listed())
 
 
-def test_a_check_says_what_its_audit_says(samples: t.Callable[[str], Warehouse]) -> None:
-    report = samples("duckdb").table(QUALITY).set_index("check_name")
-    assert len(report) > 30
-    for name in report.index:
-        [path] = (PROJECT / "audits").rglob(f"{name}.sql")
-        comment = path.read_text().split("/*")[1].split("*/")[0]
-        assert report.loc[name, "meaning"] == comment.strip()
+def test_every_check_has_a_unit_test_in_which_it_finds_something() -> None:
+    tests = PROJECT / "tests" / "models" / "quality" / "checks"
+    outputs = [
+        case["outputs"]["query"]["rows"]
+        for path in tests.glob("test_chk_*.yaml")
+        for case in yaml.safe_load(path.read_text()).values()
+    ]
+    assert {row["check_name"] for rows in outputs for row in rows} == listed()
 
 
-def test_the_report_counts_what_the_audits_return(sample: Warehouse) -> None:
-    counted = found(sample)
-    returned = {
-        audit: rows
-        for model in set(warnings_of(sample).values())
-        for audit, rows in failures(sample, model).items()
-        if audit in warnings_of(sample)
-    }
-    assert returned == {name: counted.get(name, 0) for name in warnings_of(sample)}
-    assert sum(rows > 0 for rows in returned.values()) >= 7
-
-
-def test_the_sample_has_its_oddities(sample: Warehouse) -> None:
+def test_the_sample_holds_what_is_usual_in_exports(sample: Warehouse) -> None:
     """What seeds/README.md promises, and what follows from its funnel."""
     report = sample.table(QUALITY).set_index("check_name")
-    oddities = report[(report["severity"] == "oddity") & (report["rows_count"] != "0")]
-    assert dict(oddities["rows_count"]) == {
+    usual = report[(report["severity"] == "info") & (report["rows_count"] != "0")]
+    assert dict(usual["rows_count"]) == {
         "repeated_creations": "5",
         "reused_activity_ids": "11",
         "repeated_stage_entries": "15",
@@ -111,41 +105,40 @@ class Spoiling:
 
 
 REJECTS = "('a', 'users', 'users.csv', 7, 'id', 'no BIGINT', 'x', '2024-01-01')"
+ONE_ACTIVITY = "activity_id = (SELECT MAX(activity_id) FROM {int_activities})"
 ONE_DEAL = "deal_id = (SELECT MIN(deal_id) FROM {fct_deals})"
 SPOILINGS = [
-    Spoiling("rejected_rows", rejected(REJECTS, REJECTS.replace("('a'", "('b'")), rows=2),
     Spoiling(
         "activities_without_due_time",
-        "INSERT INTO {activity} VALUES (1, 'meeting', 1, 1, TRUE, NULL)",
+        "UPDATE {int_activities} SET due_timestamp = NULL WHERE " + ONE_ACTIVITY,
     ),
     Spoiling(
         "reused_activity_ids",
-        "INSERT INTO {activity} VALUES (-1, 'meeting', 1, 1, TRUE, '2024-01-01'), "
-        "(-1, 'meeting', 1, 2, TRUE, '2024-01-01')",
+        "INSERT INTO {int_activities} (activity_id, deal_id, is_completed) "
+        "VALUES (-1, 1, TRUE), (-1, 2, TRUE)",
     ),
     Spoiling(
         "repeated_creations",
-        "INSERT INTO {deal_changes} VALUES (-1, '2024-01-01', 'add_time', 'a'), "
-        "(-1, '2024-01-02', 'add_time', 'b')",
+        "INSERT INTO {int_deal_changes} (deal_id, field_key, new_value) "
+        "VALUES (-1, 'add_time', 'a'), (-1, 'add_time', 'b')",
     ),
     Spoiling(
         "deals_without_creation",
-        "INSERT INTO {deal_changes} VALUES (-1, '2024-01-01', 'user_id', '1')",
+        "UPDATE {int_deals} SET creation_logged_at = NULL WHERE " + ONE_DEAL,
     ),
     Spoiling(
         "changes_before_creation",
-        "INSERT INTO {deal_changes} VALUES (-1, '2024-01-02 00:00:00', 'add_time', 'a'), "
-        "(-1, '2024-01-01 23:59:59', 'user_id', '1')",
+        "UPDATE {int_deals} SET first_changed_at = creation_logged_at - INTERVAL '1' SECOND "
+        "WHERE " + ONE_DEAL,
     ),
     Spoiling(
         "changes_before_creation",
-        "INSERT INTO {deal_changes} VALUES (-1, '2024-01-02 00:00:00', 'add_time', 'a'), "
-        "(-1, '2024-01-02 00:00:00', 'user_id', '1')",
+        "UPDATE {int_deals} SET first_changed_at = creation_logged_at WHERE " + ONE_DEAL,
         rows=0,
     ),
     Spoiling(
         "unknown_fields",
-        "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'stage', '1')",
+        "INSERT INTO {int_deal_changes} (deal_id, field_key, new_value) VALUES (1, 'stage', '1')",
     ),
     Spoiling(
         "deals_without_stage", "UPDATE {fct_deals} SET stage_entries_count = 0 WHERE " + ONE_DEAL
@@ -191,11 +184,185 @@ SPOILINGS = [
     ),
     Spoiling("shared_emails", "UPDATE {dim_users} SET user_email = NULL", rows=-4),
     Spoiling("shared_names", "UPDATE {dim_users} SET user_name = 'A name'", rows=-20),
+    Spoiling(
+        "rejected_rows",
+        rejected(
+            "('a', 'users', 'users.csv', 7, 'id', 'no BIGINT', 'x', '2024-01-01')",
+            "('b', 'users', 'users.csv', NULL, NULL, 'too short', 'x', '2024-01-01')",
+        ),
+        rows=2,
+    ),
+    Spoiling(
+        "data_freshness",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE month > '2024-01-01'",
+    ),
+    Spoiling(
+        "report_recency",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-08-01', 'Step 9', 9, 1)",
+        rows=-1,  # three months are allowed
+    ),
+    Spoiling(
+        "report_recency",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-07-01', 'Step 9', 9, 1)",
+        rows=0,
+    ),
+    Spoiling(
+        "funnel_completeness",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE month = '2024-02-01' AND funnel_step = 2",
+    ),
+    Spoiling(
+        "funnel_completeness",
+        "INSERT INTO {rep_sales_funnel_monthly} "
+        "VALUES ('2030-01-01', 'Step 9: Renewal/Expansion', 9, 1)",
+        rows=2,
+    ),
+    Spoiling(
+        "stage_activity_consistency",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = 179 "
+        "WHERE month = '2024-05-01' AND funnel_step = 2.1",
+    ),
+    Spoiling(
+        "stage_activity_consistency",
+        "UPDATE {rep_sales_funnel_monthly} SET deals_count = 178 "
+        "WHERE month = '2024-05-01' AND funnel_step = 2.1",
+        rows=0,
+    ),
+    Spoiling(
+        "funnel_progression_logic",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES "
+        "('2030-01-01', 'Step 1: Lead Generation', 1, 100), "
+        "('2030-01-01', 'Step 2: Qualified Lead', 2, 150)",
+    ),
+    Spoiling(
+        "funnel_progression_logic",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES "
+        "('2030-01-01', 'Step 1: Lead Generation', 1, 150), "
+        "('2030-01-01', 'Step 2: Qualified Lead', 2, 150)",
+        rows=0,
+    ),
+    Spoiling(
+        "months_in_the_future",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-12-01', 'Step 9', 9, 1)",
+    ),
+    Spoiling(
+        "months_in_the_future",
+        "INSERT INTO {rep_sales_funnel_monthly} VALUES ('2026-11-01', 'Step 9', 9, 1)",
+        rows=0,
+    ),
+    Spoiling(
+        "steps_without_deals",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE funnel_step = 2.1",
+    ),
+    Spoiling(
+        "entries_outside_the_funnel",
+        "UPDATE {fct_deal_stage_history} SET funnel_step = NULL WHERE stage_id = 9",
+        rows=324,
+    ),
+    Spoiling(
+        "calls_without_due_time",
+        "UPDATE {fct_activities} SET due_timestamp = NULL WHERE due_timestamp < '2024-02-01'",
+        rows=144,
+    ),
+    Spoiling(
+        "unknown_stages",
+        "DELETE FROM {dim_stages} WHERE stage_id = 9",
+        rows=324,
+    ),
+    Spoiling(
+        "vanished_stage_changes",
+        "DELETE FROM {deal_changes} WHERE changed_field_key = 'stage_id' AND new_value = '9'",
+        rows=324,
+    ),
+    Spoiling(
+        "changes_not_yet_processed",
+        "INSERT INTO {deal_changes} VALUES (1, '2026-11-02', 'stage_id', '1')",
+    ),
+    Spoiling(
+        "unknown_users",
+        "UPDATE {int_activities} SET user_id = 999999 WHERE " + ONE_ACTIVITY,
+    ),
+    Spoiling(
+        "unknown_users",
+        "INSERT INTO {int_deal_changes} (deal_id, field_key, new_value) "
+        "VALUES (1, 'user_id', '999999')",
+    ),
+    Spoiling(
+        "unknown_deals",
+        "UPDATE {int_activities} SET deal_id = -1 WHERE " + ONE_ACTIVITY,
+    ),
+    Spoiling(
+        "unknown_activity_types",
+        "UPDATE {int_activities} SET activity_type_key = 'fax' WHERE " + ONE_ACTIVITY,
+    ),
+    *(
+        Spoiling(
+            "options_are_lists",
+            f"INSERT INTO {{fields}} VALUES (9, 'colour', 'Colour', '{options}')",
+            rows=rows,
+        )
+        for options, rows in {
+            '[{{"id": 1, "label": "Red"': 1,
+            '{{"id": 1}}': 1,
+            "red": 1,
+            "[]": 0,
+            "": 0,
+        }.items()
+    ),
+    Spoiling(
+        "activities_without_status",
+        "INSERT INTO {activity} VALUES (1, 'meeting', 1, 1, NULL, '2024-01-01')",
+    ),
+    Spoiling(
+        "unknown_lost_reasons",
+        "DELETE FROM {dim_lost_reasons} WHERE lost_reason = 'Missing a feature'",
+        rows=386,
+    ),
+    Spoiling(
+        "no_recent_changes",
+        "UPDATE {fct_deals} SET last_changed_at = '2026-10-26 00:00:00'",
+        rows=-1,  # seven days are allowed
+    ),
+    Spoiling(
+        "no_recent_changes",
+        "UPDATE {fct_deals} SET last_changed_at = '2026-11-03 00:00:00' WHERE deal_id < 500000",
+        rows=0,  # what is after the execution date is no news
+    ),
+    Spoiling(
+        "months_not_covered",
+        "DELETE FROM {rep_sales_funnel_trends} WHERE month = '2024-02-01'",
+    ),
+    Spoiling(
+        "months_not_covered",
+        "INSERT INTO {rep_sales_funnel_trends} (month, kpi_name, funnel_step, deals_count) "
+        "VALUES ('2025-04-01', 'Step 9: Renewal/Expansion', 9, 1)",
+    ),
+    Spoiling(
+        "first_step_drop",
+        "UPDATE {rep_sales_funnel_trends} SET month_over_month_change = -0.2001 "
+        "WHERE month = '2025-02-01' AND funnel_step = 1",
+    ),
+    Spoiling(
+        "first_step_drop",
+        "UPDATE {rep_sales_funnel_trends} SET month_over_month_change = -0.2 "
+        "WHERE month = '2025-02-01' AND funnel_step = 1",
+        rows=0,
+    ),
+    Spoiling(
+        "steps_gone_silent",
+        "UPDATE {rep_sales_funnel_trends} SET deals_count = 0 "
+        "WHERE month = '2024-06-01' AND funnel_step = 1",
+    ),
+    Spoiling(
+        "steps_gone_silent",
+        "UPDATE {rep_sales_funnel_trends} SET deals_count = 0 "
+        "WHERE month IN ('2024-03-01', '2024-05-01') AND funnel_step = 1",
+        rows=0,  # two months before each, not three
+    ),
 ]
 
 
-def test_every_oddity_has_a_spoiling(samples: t.Callable[[str], Warehouse]) -> None:
-    assert {spoiling.check for spoiling in SPOILINGS} >= checks_of(samples("duckdb"), "oddity")
+def test_every_check_has_a_spoiling() -> None:
+    assert {spoiling.check for spoiling in SPOILINGS} == listed()
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +435,7 @@ def test_age_is_measured_against_the_execution_date(
 def test_thresholds_are_set_from_the_environment(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    """Each moves the audit and the check alike; what the environment gives is text."""
+    """What the environment gives is text."""
     thresholds = {
         "MONITOR_FIRST_STEP_DROP": "0.5",
         "MONITOR_SILENT_AFTER_MONTHS": "10",
@@ -287,31 +454,31 @@ def test_thresholds_are_set_from_the_environment(
         "report_recency",
         "data_freshness",
     }
-    warned = {audit: rows for (_, audit), rows in outcome.warnings.items() if audit in monitors}
     # 249 days since the last change, nine months since the last month; steps 1 to 6 had 11 or more
     # months with deals before one without, the calls nine
-    assert warned == {"steps_gone_silent": 6, "data_freshness": 1}
     counted = found(warehouse, "2025-11-15")
-    assert warned == {name: counted[name] for name in monitors if name in counted}
+    warned = {name: counted[name] for name in monitors if name in counted}
+    assert warned == {"steps_gone_silent": 6, "data_freshness": 1}
+    assert outcome.warnings[FINDINGS, "data_freshness"] == 1
     assert found(warehouse, "2024-11-15").get("first_step_drop", 0) == 0  # 43 % less
     assert found(warehouse, "2024-12-15")["first_step_drop"] == 1  # 85 % less
 
 
-def test_a_changed_audit_is_a_new_version_of_the_report(
+def test_a_changed_check_is_a_new_version_of_the_findings(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
     warehouse = new_warehouse("duckdb")
     before = warehouse.snapshot(FINDINGS).fingerprint
-    path = warehouse.path / "audits" / "funnel" / "late_first_stages.sql"
-    path.write_text(path.read_text().replace(">= 1", ">= 2"))
+    path = warehouse.path / ROOM.relative_to(PROJECT) / "chk_moves.sql"
+    path.write_text(path.read_text().replace("_first_stage >= 1", "_first_stage >= 2"))
     warehouse.close()
-    assert warehouse.snapshot(FINDINGS).fingerprint.data_hash != before.data_hash
+    assert warehouse.snapshot(FINDINGS).fingerprint != before
 
 
 def test_a_deal_that_vanishes_from_the_log_is_said_and_blocks_nothing(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    """The histories keep it until they are restated; the report must be there to say so."""
+    """Nobody has said that rows were removed: the log below staging keeps them, and says so."""
     warehouse = new_warehouse(gateway, **LANDED)
     create_raw_tables(warehouse)
     columns = ("deal_id", "change_time", "changed_field_key", "new_value", "loaded_at")

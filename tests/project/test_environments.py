@@ -87,7 +87,7 @@ def test_audit_on_the_command_line_finds_what_the_readme_says(
         "funnel_completeness": "5",
         "funnel_progression_logic": "5",
         "stage_activity_consistency": "2",
-        "unknown_deals": "40",
+        "data_quality_warnings": "7",
     }
 
 

@@ -82,6 +82,13 @@ intermediate = partial(
         "pipedrive_analytics.dim_stages", "pipedrive_staging.stg_stages"
     ),
 )
+check = partial(
+    change,
+    mart("pipedrive_analytics.dim_example", "pipedrive_quality.chk_example")
+    .replace("kind FULL", "kind EMBEDDED")
+    .replace("  audits (not_null(columns := stage_id)),\n", "")
+    .replace(";\n\n@postgres_analyze()", ""),
+)
 GRAIN = "  grain stage_id,\n"
 AUDIT = "not_null(columns := stage_id)"
 STAGES = "FROM pipedrive_analytics.dim_stages"
@@ -90,6 +97,7 @@ INLINE_AUDIT = ";\n\nAUDIT (name fresh);\n\nSELECT * FROM @this_model WHERE stag
 
 GOOD = [
     mart(),
+    check(),
     report(),
     intermediate(),
     staging(),
@@ -131,7 +139,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "layernames": [
         ("Rename it to one of pipedrive_raw.*, ", mart("dim_example", "example")),
         (
-            "pipedrive_analytics.rep_*.",
+            "pipedrive_analytics.rep_*, pipedrive_quality.*.",
             mart("pipedrive_analytics.dim_example", "marts.dim_example"),
         ),
         ("pipedrive_staging.stg_*, ", staging("stg_example", "example")),
@@ -140,6 +148,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "layerkinds": [
         ("Make it a materialized kind, such as FULL.", mart("FULL", "VIEW")),
         ("Make it a materialized kind, such as FULL.", intermediate("FULL", "VIEW")),
+        ("Make it EMBEDDED.", check("EMBEDDED", "FULL") + ";\n\n@postgres_analyze()"),
         ("Make it VIEW.", staging("VIEW", "FULL") + "@postgres_analyze()"),
         ("Make it EXTERNAL.", seed("analytics.dim_example", "raw.example")),
     ],
@@ -147,7 +156,15 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("dim_* must not read pipedrive_raw.stages", mart(STAGES, "FROM pipedrive_raw.stages")),
         ("must not read pipedrive_seed.stages", intermediate("staging.stg_", "seed.")),
         ("Read pipedrive_staging or pipedrive_i", intermediate("staging.stg_", "analytics.dim_")),
-        ("Read pipedrive_analytics instead", report("analytics.dim_st", "staging.stg_st")),
+        ("pipedrive_analytics or pipedrive_quality", report("analytics.dim_st", "staging.stg_st")),
+        ("stg_* of its own name", mart("analytics.dim_stages", "staging.stg_stages")),
+        (
+            "fct_* must not read pipedrive_staging.stg_stages. Read pipedrive_intermediate or",
+            mart("dim_example", "fct_example").replace(
+                "analytics.dim_stages", "staging.stg_stages"
+            ),
+        ),
+        ("Read pipedrive_staging or pipedrive_i", check("analytics.dim_", "raw.")),
         ("Read pipedrive_raw or pipedrive_seed", staging("raw.", "staging.stg_")),
     ],
     "nojoinsinstaging": [

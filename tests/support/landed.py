@@ -13,7 +13,7 @@ def create_raw_tables(warehouse: Warehouse) -> None:
     """Create the tables, empty, with the columns and types of the contract."""
     adapter = warehouse.context.engine_adapter
     adapter.create_schema("pipedrive_raw")
-    for table in (*EXPORT_TABLES, "rejected_rows"):
+    for table in (*EXPORT_TABLES, "rejected_rows", "removed_changes"):
         name = f"pipedrive_raw.{table}"
         adapter.create_table(name, warehouse.model(name).columns_to_types_or_raise)
 

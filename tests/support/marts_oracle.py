@@ -375,6 +375,7 @@ def _deals(crm: Crm) -> Mart:
                 "last_changed_at": deal.last_change,
                 "lost_reason": deal.lost_reason,
                 "lost_reason_set_at": deal.lost_at,
+                "lost_reason_owner_user_id": deal.owner(deal.lost_at) if deal.lost_at else None,
                 "days_to_first_stage": days(seconds(deal.created, first.at if first else None)),
                 "days_to_last_change": days(seconds(deal.created, deal.last_change)),
             }
@@ -418,8 +419,8 @@ def _conversion(crm: Crm) -> Mart:
 
 
 def _cohorts(crm: Crm) -> Mart:
-    # When each deal reached each step, in any order; a call without due time has none
-    reached: dict[int, dict[Decimal, datetime | None]] = {}
+    # When each deal reached each step, in any order; a call without due time reaches nothing
+    reached: dict[int, dict[Decimal, datetime]] = {}
     in_order: dict[int, set[Decimal]] = {}
     cohorts: dict[date, list[Deal]] = defaultdict(list)
     for deal in crm.deals:
@@ -436,10 +437,9 @@ def _cohorts(crm: Crm) -> Mart:
             in_order[deal.id].add(step.number)
             latest = at
     for call in crm.calls():
-        if call.deal in reached:
+        if call.deal in reached and call.due is not None:
             number = crm.step_of_call[call.type].number
-            known = [at for at in (reached[call.deal].get(number), call.due) if at is not None]
-            reached[call.deal][number] = min(known, default=None)
+            reached[call.deal][number] = min(call.due, reached[call.deal].get(number, call.due))
     for deal, steps_reached in reached.items():
         for call_step in crm.step_of_call.values():
             earlier = {step.number for step in crm.stage_steps if step.number < call_step.number}
@@ -539,6 +539,7 @@ def _time_in_stage(crm: Crm) -> Mart:
                 "still_there_count": None if staying is None else len(staying),
                 "average_age_days": average(staying or []),
                 "median_age_days": percentile(staying or []),
+                "as_of": crm.today,
             }
         )
     return Mart(("stage_id", "month"), rows)

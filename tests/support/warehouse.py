@@ -42,7 +42,17 @@ MODELS = (  # the twelve, in the order of the data's way
     "pipedrive_analytics.rep_sales_funnel_monthly",
 )
 REPORT = "pipedrive_analytics.rep_sales_funnel_monthly"
-CORE = {*MODELS, "pipedrive_analytics.dim_funnel_steps", "pipedrive_staging.stg_rejected_rows"}
+CORE = {  # the twelve, and what they are made of
+    *MODELS,
+    "pipedrive_staging.stg_funnel_steps",
+    "pipedrive_staging.stg_rejected_rows",
+    "pipedrive_staging.stg_removed_changes",
+    "pipedrive_intermediate.int_touched_deals",
+    "pipedrive_intermediate.int_deal_changes",
+    "pipedrive_intermediate.int_deals",
+    "pipedrive_intermediate.int_activities",
+    "pipedrive_analytics.dim_funnel_steps",
+}
 
 _NOT_COPIED = shutil.ignore_patterns(
     ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "docs", "tests"
@@ -205,6 +215,12 @@ class Warehouse:
         frame = self.fetch(f"SELECT {columns} FROM {self.view(model, environment)}")
         frame = frame.astype(object).where(frame.notna(), None)
         return frame.sort_values(list(frame.columns)).reset_index(drop=True)
+
+    def found(self, environment: str = "dev") -> dict[str, int]:
+        """Return the rows that each check of severity warning has found, if it has any."""
+        report = self.table("pipedrive_analytics.rep_data_quality", environment)
+        report = report[report["severity"] == "warning"].set_index("check_name")["rows_count"]
+        return {check: int(rows) for check, rows in report.items() if rows != "0"}
 
     def model(self, name: str) -> Model:
         """Return a model of the project."""

@@ -10,7 +10,7 @@ MODEL (
     unique_combination_of_columns(columns := (deal_id, valid_from)),
     ownership_covers_life
   ),
-  description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND time < COALESCE(valid_to, TIMESTAMP ''9999-12-31''); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on; a deal whose owner the log does not tell has no row.',
+  description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND time < COALESCE(valid_to, TIMESTAMP ''9999-12-31''); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on. Of several owners in one second the highest user id counts. A deal without an owner in the log has no row.',
   column_descriptions (
     deal_id = 'Deal that is owned',
     user_id = 'User who owns it in the period; may be unknown to dim_users',
@@ -20,30 +20,18 @@ MODEL (
   )
 );
 
-WITH changes AS (
-  SELECT
-    deal_id,
-    field_key,
-    new_value,
-    change_timestamp,
-    MIN(change_timestamp) OVER (PARTITION BY deal_id) AS first_changed_at
-  FROM pipedrive_staging.stg_deal_changes
+WITH owner_changes AS (
+  /* The changes of one second name one owner, the one that counts */
+  SELECT DISTINCT
+    changes.deal_id,
+    changes.change_timestamp,
+    changes.owner_user_id AS user_id,
+    deals.first_changed_at
+  FROM pipedrive_intermediate.int_deal_changes AS changes
+  JOIN pipedrive_intermediate.int_deals AS deals
+    ON changes.deal_id = deals.deal_id
   WHERE
-    loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
-), owner_changes AS (
-  /* Of the changes in one second the highest user id counts, as the highest stage id comes last */
-  SELECT
-    deal_id,
-    change_timestamp,
-    first_changed_at,
-    MAX(new_value::BIGINT) AS user_id
-  FROM changes
-  WHERE
-    field_key = 'user_id'
-  GROUP BY
-    deal_id,
-    change_timestamp,
-    first_changed_at
+    changes.field_key = 'user_id'
 ), owner_changes_with_previous AS (
   SELECT
     deal_id,

@@ -5,11 +5,7 @@ MODEL (
     marts
   ),
   grain user_id,
-  audits (
-    not_null(columns := (user_id, is_active)),
-    unique_values(columns := user_id),
-    unknown_users
-  ),
+  audits (not_null(columns := (user_id, is_active)), unique_values(columns := user_id)),
   description 'One row per user of the CRM. Join the facts on user_id. Answers who works with deals.',
   column_descriptions (
     user_id = 'Identifier of the user',
@@ -22,11 +18,11 @@ MODEL (
 WITH working_users AS (
   SELECT
     user_id::TEXT AS user_id
-  FROM pipedrive_staging.stg_activity
+  FROM pipedrive_intermediate.int_activities
   UNION
   SELECT
     new_value AS user_id
-  FROM pipedrive_staging.stg_deal_changes
+  FROM pipedrive_intermediate.int_deal_changes
   WHERE
     field_key = 'user_id'
 )

@@ -22,16 +22,14 @@ MODEL (
 );
 
 SELECT
-  activities.activity_id::BIGINT AS activity_id,
-  activities.deal_id::BIGINT AS deal_id,
-  activities.activity_type_key::TEXT AS activity_type_key,
-  activity_types.activity_type_name::TEXT AS activity_type_name,
-  activities.user_id::BIGINT AS user_id,
-  COALESCE(activities.is_completed, FALSE)::BOOLEAN AS is_completed,
-  activities.due_timestamp::TIMESTAMP AS due_timestamp
-FROM pipedrive_staging.stg_activity AS activities
-LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
-  ON activities.activity_type_key = activity_types.activity_type_key;
+  activity_id::BIGINT AS activity_id,
+  deal_id::BIGINT AS deal_id,
+  activity_type_key::TEXT AS activity_type_key,
+  activity_type_name::TEXT AS activity_type_name,
+  user_id::BIGINT AS user_id,
+  is_completed::BOOLEAN AS is_completed,
+  due_timestamp::TIMESTAMP AS due_timestamp
+FROM pipedrive_intermediate.int_activities;
 
 @postgres_index(deal_id);
 

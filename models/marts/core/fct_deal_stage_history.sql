@@ -11,8 +11,7 @@ MODEL (
   audits (
     not_null(columns := (deal_id, stage_id, stage_entry_timestamp)),
     unique_combination_of_columns(columns := (deal_id, stage_id)),
-    first_entries_conserved,
-    entries_outside_the_funnel
+    first_entries_conserved
   ),
   description 'One row per deal and stage: the first entry of the deal into the stage. Join dim_stages on stage_id and dim_funnel_steps on funnel_step. Answers how many deals reached a step, and when.',
   column_descriptions (
@@ -26,12 +25,21 @@ MODEL (
   )
 );
 
+@forget_deals_with_removed_changes();
+
 WITH touched_deals AS (
-  SELECT DISTINCT
+  SELECT
+    deal_id
+  FROM pipedrive_intermediate.int_touched_deals
+  WHERE
+    loaded_at >= @start_ts::TIMESTAMP
+  UNION
+  /* Also those that a stage has relabelled */
+  SELECT
     deal_id
   FROM pipedrive_intermediate.int_deal_stage_history
   WHERE
-    loaded_at /* No upper bound: the history may be ahead of the interval, and must not be missed */ >= @start_ts::TIMESTAMP
+    loaded_at >= @start_ts::TIMESTAMP
 ), first_entries AS (
   SELECT
     history.deal_id,

@@ -20,9 +20,13 @@ MODEL (
         days_to_last_change
       )
     ),
-    deals_conserved,
-    unknown_lost_reasons,
-    no_recent_changes
+    totals_conserved(
+      key := deal_id,
+      total := SUM(stage_entries_count),
+      source := pipedrive_analytics.fct_stage_entries,
+      source_key := deal_id,
+      source_total := COUNT(*)
+    )
   ),
   description 'One row per deal of the log, as it stands: where it is, how it got there, who owns it. Join fct_stage_entries and dim_deal_owner_history on deal_id, dim_users on owner_user_id, dim_stages on current_stage_id. Pipedrive''s log does not say whether a deal is won, lost or open: a lost reason is set for deals in the last stage too, so it is a remark and no status.',
   column_descriptions (
@@ -40,37 +44,18 @@ MODEL (
     forward_moves_count = 'Number of moves to a later stage of the funnel, with or without skipping',
     backward_moves_count = 'Number of moves to an earlier stage of the funnel',
     skipped_stages_count = 'Number of stages of the funnel that its moves jumped over',
-    completed_activities_count = 'Number of done activities of any type',
-    sales_calls_count = 'Number of done sales calls',
+    completed_activities_count = 'Number of done activities of any type, sales calls among them',
+    sales_calls_count = 'Number of done sales calls; completed_activities_count has them too',
     last_changed_at = 'When the deal last changed in the log, UTC',
-    lost_reason = 'Label of the lost reason that was set last, or its text when it is no option; NULL when none is. It is no sign that the deal is lost',
-    lost_reason_set_at = 'When that was set, UTC',
+    lost_reason = 'Label of the lost reason that was set last, or its text when it is no option; NULL when none was, or the last change emptied it. Of several in one second the last in byte order counts. It is no sign that the deal is lost',
+    lost_reason_set_at = 'When that was set, UTC; setting the same reason again moves it',
+    lost_reason_owner_user_id = 'Owner of the deal at that time; NULL when the log has none',
     days_to_first_stage = 'Days from creation to the first stage; NULL when it entered none, or before its creation',
     days_to_last_change = 'Days from creation to the last change'
   )
 );
 
-WITH changes AS (
-  SELECT
-    deal_id,
-    field_key,
-    new_value,
-    change_timestamp
-  FROM pipedrive_staging.stg_deal_changes
-  WHERE
-    loaded_at <= @arrived_by_now(pipedrive_intermediate.int_deal_stage_history)
-), lives AS (
-  SELECT
-    deal_id,
-    COALESCE(
-      MIN(CASE WHEN field_key = 'add_time' THEN change_timestamp END),
-      MIN(change_timestamp)
-    ) AS created_at,
-    MAX(change_timestamp) AS last_changed_at
-  FROM changes
-  GROUP BY
-    deal_id
-), paths AS (
+WITH paths AS (
   SELECT
     deal_id,
     MAX(CASE WHEN move = 'first' THEN stage_id END) AS first_stage_id,
@@ -85,21 +70,6 @@ WITH changes AS (
     COUNT(CASE WHEN move = 'backward' THEN 1 END) AS backward_moves_count,
     SUM(skipped_stages_count) AS skipped_stages_count
   FROM pipedrive_analytics.fct_stage_entries
-  GROUP BY
-    deal_id
-), owners AS (
-  SELECT
-    deal_id,
-    MAX(CASE WHEN is_current THEN user_id END) AS owner_user_id,
-    MAX(CASE WHEN position = 1 THEN user_id END) AS creation_owner_user_id
-  FROM (
-    SELECT
-      deal_id,
-      user_id,
-      is_current,
-      ROW_NUMBER() OVER (PARTITION BY deal_id ORDER BY valid_from) AS position
-    FROM pipedrive_analytics.dim_deal_owner_history
-  ) AS periods
   GROUP BY
     deal_id
 ), completed_activities AS (
@@ -118,66 +88,42 @@ WITH changes AS (
   FROM pipedrive_analytics.fct_activities
   GROUP BY
     deal_id
-), latest_lost_reasons AS (
-  /* The latest is emptied when a deal is opened again: then it has no reason */
-  SELECT
-    deal_id,
-    new_value,
-    change_timestamp
-  FROM (
-    SELECT
-      deal_id,
-      new_value,
-      change_timestamp,
-      ROW_NUMBER() OVER (
-        PARTITION BY deal_id
-        ORDER BY change_timestamp DESC, COALESCE(new_value, '') COLLATE "C" DESC
-      ) AS recency
-    FROM changes
-    WHERE
-      field_key = 'lost_reason'
-  ) AS lost_reason_changes
-  WHERE
-    recency = 1 AND NOT new_value IS NULL
 )
 SELECT
-  lives.deal_id::BIGINT AS deal_id,
-  lives.created_at::TIMESTAMP AS created_at,
+  deals.deal_id::BIGINT AS deal_id,
+  deals.created_at::TIMESTAMP AS created_at,
   paths.first_stage_id::BIGINT AS first_stage_id,
   paths.first_stage::TEXT AS first_stage,
   paths.current_stage_id::BIGINT AS current_stage_id,
   paths.current_stage::TEXT AS current_stage,
   paths.current_stage_since::TIMESTAMP AS current_stage_since,
   paths.furthest_funnel_step::DECIMAL(4, 1) AS furthest_funnel_step,
-  owners.owner_user_id::BIGINT AS owner_user_id,
-  owners.creation_owner_user_id::BIGINT AS creation_owner_user_id,
+  deals.owner_user_id::BIGINT AS owner_user_id,
+  deals.first_owner_user_id::BIGINT AS creation_owner_user_id,
   COALESCE(paths.stage_entries_count, 0)::BIGINT AS stage_entries_count,
   COALESCE(paths.forward_moves_count, 0)::BIGINT AS forward_moves_count,
   COALESCE(paths.backward_moves_count, 0)::BIGINT AS backward_moves_count,
   COALESCE(paths.skipped_stages_count, 0)::BIGINT AS skipped_stages_count,
   COALESCE(completed_activities.completed_activities_count, 0)::BIGINT AS completed_activities_count,
   COALESCE(sales_calls.sales_calls_count, 0)::BIGINT AS sales_calls_count,
-  lives.last_changed_at::TIMESTAMP AS last_changed_at,
-  COALESCE(reasons.lost_reason, latest_lost_reasons.new_value)::TEXT AS lost_reason,
-  latest_lost_reasons.change_timestamp::TIMESTAMP AS lost_reason_set_at,
+  deals.last_changed_at::TIMESTAMP AS last_changed_at,
+  COALESCE(reasons.lost_reason, deals.lost_reason_key)::TEXT AS lost_reason,
+  deals.lost_reason_set_at::TIMESTAMP AS lost_reason_set_at,
+  deals.lost_reason_owner_user_id::BIGINT AS lost_reason_owner_user_id,
   CASE
-    WHEN paths.first_stage_since >= lives.created_at
-    THEN @days(@seconds_between(lives.created_at, paths.first_stage_since))
+    WHEN paths.first_stage_since >= deals.created_at
+    THEN @days(@seconds_between(deals.created_at, paths.first_stage_since))
   END::DECIMAL(12, 2) AS days_to_first_stage,
-  @days(@seconds_between(lives.created_at, lives.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
-FROM lives
+  @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
+FROM pipedrive_intermediate.int_deals AS deals
 LEFT JOIN paths
-  ON lives.deal_id = paths.deal_id
-LEFT JOIN owners
-  ON lives.deal_id = owners.deal_id
+  ON deals.deal_id = paths.deal_id
 LEFT JOIN completed_activities
-  ON lives.deal_id = completed_activities.deal_id
+  ON deals.deal_id = completed_activities.deal_id
 LEFT JOIN sales_calls
-  ON lives.deal_id = sales_calls.deal_id
-LEFT JOIN latest_lost_reasons
-  ON lives.deal_id = latest_lost_reasons.deal_id
+  ON deals.deal_id = sales_calls.deal_id
 LEFT JOIN pipedrive_analytics.dim_lost_reasons AS reasons
-  ON latest_lost_reasons.new_value = reasons.lost_reason_id;
+  ON deals.lost_reason_key = reasons.lost_reason_id;
 
 @postgres_index(deal_id);
 

@@ -49,20 +49,20 @@ WITH stage_positions AS (
     kpi_name,
     funnel_step,
     stage_position
-  FROM @funnel_in_order() AS steps
+  FROM pipedrive_analytics.dim_funnel_steps
   WHERE
     source = 'stage'
 ), visits AS (
-  /* Not as the history has them: where rows have vanished from the log, it keeps what others point to */
   SELECT
     deal_id,
     stage_id,
     stage_entry_num,
     stage_name,
+    owner_user_id,
     stage_entry_timestamp,
-    LEAD(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS stage_exit_timestamp,
-    LAG(stage_id) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS previous_stage_id,
-    LAG(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id, stage_entry_num) AS previous_stage_entry_timestamp
+    stage_exit_timestamp,
+    previous_stage_id,
+    LAG(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id) AS previous_stage_entry_timestamp
   FROM pipedrive_intermediate.int_deal_stage_history
 ), entries AS (
   SELECT
@@ -72,6 +72,7 @@ WITH stage_positions AS (
     visits.stage_name,
     places.kpi_name,
     places.funnel_step,
+    visits.owner_user_id,
     visits.stage_entry_timestamp,
     visits.stage_exit_timestamp,
     @seconds_between(visits.stage_entry_timestamp, visits.stage_exit_timestamp) AS seconds_in_stage,
@@ -91,7 +92,7 @@ SELECT
   entries.stage_name::TEXT AS stage_name,
   entries.kpi_name::TEXT AS kpi_name,
   entries.funnel_step::DECIMAL(4, 1) AS funnel_step,
-  owners.user_id::BIGINT AS user_id,
+  entries.owner_user_id::BIGINT AS user_id,
   entries.stage_entry_timestamp::TIMESTAMP AS stage_entry_timestamp,
   entries.stage_exit_timestamp::TIMESTAMP AS stage_exit_timestamp,
   entries.seconds_in_stage::BIGINT AS seconds_in_stage,
@@ -113,11 +114,7 @@ SELECT
     END
   )::TEXT AS move,
   GREATEST(COALESCE(entries.steps_ahead, 0) - 1, 0)::INT AS skipped_stages_count
-FROM entries
-LEFT JOIN pipedrive_analytics.dim_deal_owner_history AS owners
-  ON entries.deal_id = owners.deal_id
-  AND entries.stage_entry_timestamp >= owners.valid_from
-  AND entries.stage_entry_timestamp < COALESCE(owners.valid_to, '9999-12-31'::TIMESTAMP);
+FROM entries;
 
 @postgres_index(deal_id);
 

@@ -1,18 +1,25 @@
 MODEL (
   name pipedrive_analytics.rep_data_quality,
   kind FULL,
-  tags (marts, report),
+  tags (marts, report, quality),
   grain check_name,
   audits (
     not_null(columns := (check_name, severity, meaning, rows_count, as_of)),
     unique_values(columns := check_name),
-    findings_conserved
+    totals_conserved(
+      key := check_name,
+      total := SUM(rows_count),
+      source := pipedrive_analytics.fct_data_quality_findings,
+      source_key := check_name,
+      source_total := SUM(rows_count)
+    ), /* A check that is not listed in seeds/data_quality_checks.csv has no row here */
+    data_quality_warnings
   ),
   description 'One row per check of the input: how many rows it returns, and up to five of them. Join fct_data_quality_findings on check_name for all. Answers what is wrong, missing or odd in the data behind the numbers, and since when nothing has arrived.',
   column_descriptions (
-    check_name = 'Name of the check: the file in audits/ that holds its rule',
-    severity = 'warning (somebody should look; every plan prints it) or oddity (usual in exports, good to know)',
-    meaning = 'What a row that the check returns is, and what becomes of it',
+    check_name = 'Name of the check: the CTE in models/marts/quality/checks/ that holds its rule',
+    severity = 'warning (somebody should look; every plan counts it) or info (usual in exports, good to know)',
+    meaning = 'Meaning of a row that the check returns, and what becomes of it',
     rows_count = 'Number of rows that the check returns; 0 when it finds nothing',
     share = 'rows_count / number of rows in checked_table: 0.25 is 25 %; NULL without such a table',
     deals_count = 'Number of distinct deals among them; 0 when they are about none',
@@ -55,15 +62,17 @@ SELECT
   checks.severity::TEXT AS severity,
   checks.meaning::TEXT AS meaning,
   COALESCE(totals.rows_count, 0)::BIGINT AS rows_count,
-  @share(COALESCE(totals.rows_count, 0), checks.checked_rows_count)::DECIMAL(12, 4) AS share,
+  @share(COALESCE(totals.rows_count, 0), checked_tables.rows_count)::DECIMAL(12, 4) AS share,
   COALESCE(totals.deals_count, 0)::BIGINT AS deals_count,
   examples.examples::TEXT AS examples,
   checks.checked_table::TEXT AS checked_table,
-  checks.checked_rows_count::BIGINT AS checked_rows_count,
+  checked_tables.rows_count::BIGINT AS checked_rows_count,
   @execution_ds::DATE AS as_of
 FROM pipedrive_analytics.dim_data_quality_checks AS checks
 LEFT JOIN totals
   ON checks.check_name = totals.check_name
+LEFT JOIN pipedrive_quality.checked_tables AS checked_tables
+  ON checks.checked_table = checked_tables.table_name
 LEFT JOIN examples
   ON checks.check_name = examples.check_name;
 

@@ -42,7 +42,7 @@ WITH steps AS (
     kpi_name,
     stage_position,
     previous_stage_step
-  FROM @funnel_in_order() AS funnel
+  FROM pipedrive_analytics.dim_funnel_steps
 ), deals AS (
   SELECT
     deal_id,
@@ -97,6 +97,8 @@ WITH steps AS (
     calls.funnel_step,
     MIN(calls.due_timestamp) AS reached_at
   FROM pipedrive_analytics.fct_activities AS calls
+  WHERE
+    NOT calls.due_timestamp IS NULL
   GROUP BY
     calls.deal_id,
     calls.funnel_step

@@ -6,7 +6,14 @@ MODEL (
   audits (
     not_null(columns := (month, lost_reason, furthest_funnel_step, deals_count)),
     unique_combination_of_columns(columns := (month, lost_reason, furthest_funnel_step)),
-    lost_reasons_conserved
+    totals_conserved(
+      key := month,
+      total := SUM(deals_count),
+      source := pipedrive_analytics.fct_deals,
+      source_key := DATE_TRUNC('MONTH', lost_reason_set_at)::DATE,
+      source_total := COUNT(*),
+      source_condition := NOT lost_reason IS NULL
+    )
   ),
   description 'One row per month, lost reason and furthest step: deals whose lost reason was set in the month and still stands. Join dim_funnel_steps on furthest_funnel_step. Answers which reasons are set, and how far the deals had come. A lost reason is set for deals in the last stage too: it is a remark, and these deals need not be lost.',
   column_descriptions (

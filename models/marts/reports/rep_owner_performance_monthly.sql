@@ -18,12 +18,12 @@ MODEL (
     ),
     owner_entries_conserved
   ),
-  description 'One row per month, user, measure and item: what each user''s deals and activities did in the month. Join dim_users on user_id. Answers with whom deals move, who calls and plans, and whose deals get a lost reason. Deals count for their owner at the time, activities for the user they are assigned to. Activities without due time have no month and are left out.',
+  description 'One row per month, user, measure and item: what each user''s deals and activities did in the month. Join dim_users on user_id. Answers whose deals move, who calls and plans, and whose deals get a lost reason. Deals count for their owner at the time, activities for the user they are assigned to. Activities without due time have no month and are left out.',
   column_descriptions (
     month = 'First day of the month, UTC: of the entry, of the due time, of the setting of the lost reason',
     user_id = 'User the events count for; -1 when the log tells no owner',
     user_name = 'Name of the user; NULL when unknown',
-    measure = 'What is counted: stage entries (first entries of deals), completed activities, planned activities, sales calls (done), lost reasons (set in the month and still standing)',
+    measure = 'Kind of event: stage entries (first entries of deals), completed activities, planned activities, sales calls (done; completed activities have them too), lost reasons (set in the month and still standing)',
     item = 'Of which kind: name of the funnel step, label of the activity type, lost reason',
     funnel_step = 'Funnel step of stage entries and sales calls; NULL for the others',
     events_count = 'Number of first entries, activities, calls or deals'
@@ -58,16 +58,12 @@ WITH events AS (
   FROM pipedrive_analytics.fct_activities
   UNION ALL
   SELECT
-    deals.lost_reason_set_at AS happened_at,
-    owners.user_id,
+    lost_reason_set_at AS happened_at,
+    lost_reason_owner_user_id AS user_id,
     'lost reasons' AS measure,
-    deals.lost_reason AS item,
+    lost_reason AS item,
     NULL AS funnel_step
-  FROM pipedrive_analytics.fct_deals AS deals
-  LEFT JOIN pipedrive_analytics.dim_deal_owner_history AS owners
-    ON deals.deal_id = owners.deal_id
-    AND deals.lost_reason_set_at >= owners.valid_from
-    AND deals.lost_reason_set_at < COALESCE(owners.valid_to, '9999-12-31'::TIMESTAMP)
+  FROM pipedrive_analytics.fct_deals
 ), monthly_events AS (
   SELECT
     DATE_TRUNC('MONTH', happened_at)::DATE AS month,

@@ -27,7 +27,7 @@ WITH steps AS (
     funnel_step,
     previous_stage_step,
     MIN(CASE WHEN source = 'stage' THEN funnel_step END) OVER () AS first_step
-  FROM @funnel_in_order() AS funnel
+  FROM pipedrive_analytics.dim_funnel_steps
 )
 SELECT
   report.month::DATE AS month,

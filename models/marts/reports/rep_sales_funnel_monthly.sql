@@ -19,14 +19,21 @@ MODEL (
     deals_count_non_negative,
     monthly_grain_unique,
     kpi_names_valid,
-    stage_steps_conserved,
-    data_freshness,
-    report_recency,
-    months_in_the_future,
-    steps_without_deals,
-    funnel_completeness,
-    stage_activity_consistency,
-    funnel_progression_logic
+    totals_conserved(
+      key := funnel_step,
+      total := SUM(deals_count),
+      condition := funnel_step IN (
+        SELECT
+          funnel_step
+        FROM pipedrive_analytics.dim_funnel_steps
+        WHERE
+          source = 'stage'
+      ),
+      source := pipedrive_analytics.fct_deal_stage_history,
+      source_key := funnel_step,
+      source_total := COUNT(*),
+      source_condition := NOT funnel_step IS NULL
+    )
   ),
   description 'One row per month and funnel step with at least one deal: the monthly sales funnel. Join dim_funnel_steps on funnel_step. Answers how many deals reached each step in a month. A deal counts once a step, in the month of its first entry; a sales call counts once a deal and month, in the month it was due. A month without deals in a step has no row.',
   column_descriptions (

@@ -6,10 +6,7 @@ MODEL (
   audits (
     not_null(columns := (month, kpi_name, funnel_step, deals_count)),
     unique_combination_of_columns(columns := (month, funnel_step)),
-    monthly_report_conserved,
-    months_not_covered,
-    first_step_drop,
-    steps_gone_silent
+    monthly_report_conserved
   ),
   description 'One row per month and funnel step, without gaps: every month from the first to the last of rep_sales_funnel_monthly, with zero where no deal reached the step. Join dim_funnel_steps on funnel_step. Answers whether it gets better, and what is seasonal.',
   column_descriptions (

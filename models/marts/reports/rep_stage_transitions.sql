@@ -18,7 +18,13 @@ MODEL (
     ),
     unique_combination_of_columns(columns := (from_stage_id, to_stage_id)),
     non_negative(columns := (median_days, p90_days)),
-    transitions_conserved
+    totals_conserved(
+      key := from_stage_id,
+      total := SUM(transitions_count),
+      source := pipedrive_analytics.fct_stage_entries,
+      source_key := stage_id,
+      source_total := COUNT(stage_exit_timestamp)
+    )
   ),
   description 'One row per pair of stages between which a deal moved. Join dim_stages on from_stage_id or to_stage_id. Answers where deals go from a stage, how often they skip or go back, and how long they stayed before.',
   column_descriptions (
@@ -30,8 +36,8 @@ MODEL (
     transitions_count = 'Number of moves from the one to the other, repeats included',
     share_of_exits = 'transitions_count / all moves out of the stage that was left: 0.25 is 25 %',
     deals_count = 'Number of distinct deals that moved so',
-    median_days = 'Median of days in the stage that was left',
-    p90_days = '90th percentile of days in the stage that was left: nine of ten moves took no longer'
+    median_days = 'Median of days in the stage that was left, interpolated between the two middle moves of an even number',
+    p90_days = '90th percentile of days in the stage that was left, interpolated between the two nearest moves'
   )
 );
 

@@ -4,12 +4,18 @@ MODEL (
   tags (marts, report),
   grain (stage_id, month),
   audits (
-    not_null(columns := (stage_id, month, exits_count, deals_count)),
+    not_null(columns := (stage_id, month, exits_count, deals_count, as_of)),
     unique_combination_of_columns(columns := (stage_id, month)),
     non_negative(
       columns := (average_days, median_days, p90_days, average_age_days, median_age_days)
     ),
-    exits_and_stays_conserved
+    totals_conserved(
+      key := stage_id,
+      total := SUM(exits_count + COALESCE(still_there_count, 0)),
+      source := pipedrive_analytics.fct_stage_entries,
+      source_key := stage_id,
+      source_total := COUNT(*)
+    )
   ),
   description 'One row per stage and month in which a deal left it, and one per stage for the month of the execution date with the deals that are still there. Join dim_stages on stage_id. Answers how long deals stay in a stage, and what is stuck there.',
   column_descriptions (
@@ -17,14 +23,15 @@ MODEL (
     stage_name = 'Label of the stage; NULL when unknown',
     funnel_step = 'Funnel step the stage fills; NULL for a stage outside the funnel',
     month = 'First day of the month of exit, UTC; of the execution date for deals that are still there',
-    exits_count = 'Number of exits from the stage in the month; a deal that returned has several',
+    exits_count = 'Number of exits from the stage in the month; a deal that returned has several, and an entry into the same stage again is an exit too',
     deals_count = 'Number of distinct deals that left the stage in the month',
     average_days = 'Mean of days from entry to exit; NULL without exits',
     median_days = 'Median of days from entry to exit; NULL without exits',
-    p90_days = '90th percentile of days from entry to exit: nine of ten took no longer; NULL without exits',
+    p90_days = '90th percentile of days from entry to exit, interpolated between the two nearest exits; NULL without exits',
     still_there_count = 'Number of deals in the stage at the execution date; NULL in the rows of other months',
     average_age_days = 'Mean of days from their entry to the beginning of the execution date, 0 for who came later; NULL without such deals',
-    median_age_days = 'Median of the same'
+    median_age_days = 'Median of the same',
+    as_of = 'Execution date, UTC: deals still there, and their ages, are of this day'
   )
 );
 
@@ -91,7 +98,8 @@ SELECT
     THEN COALESCE(months.still_there_count, 0)
   END::BIGINT AS still_there_count,
   @days(months.average_age_seconds)::DECIMAL(12, 2) AS average_age_days,
-  @days(months.median_age_seconds)::DECIMAL(12, 2) AS median_age_days
+  @days(months.median_age_seconds)::DECIMAL(12, 2) AS median_age_days,
+  @execution_ds::DATE AS as_of
 FROM months
 LEFT JOIN pipedrive_analytics.dim_stages AS stages
   ON months.stage_id = stages.stage_id

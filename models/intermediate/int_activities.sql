@@ -1,0 +1,36 @@
+MODEL (
+  name pipedrive_intermediate.int_activities,
+  kind FULL,
+  tags (
+    intermediate
+  ),
+  grain (activity_id, deal_id),
+  audits (
+    not_null(columns := (activity_id, deal_id, is_completed)),
+    unique_combination_of_columns(columns := (activity_id, deal_id))
+  ),
+  description 'One row per activity and deal, with the label of its type and whether it is done. FULL, because an activity flips from open to done. Join stg_users on user_id.',
+  column_descriptions (
+    activity_id = 'Identifier of the activity; repeats across deals',
+    deal_id = 'Deal the activity belongs to; may be unknown to the log',
+    activity_type_key = 'Key of the activity type',
+    activity_type_name = 'Label of the activity type; NULL when the type is unknown',
+    user_id = 'User who owns the activity',
+    is_completed = 'TRUE when the activity is done, FALSE when it is planned or the export does not say',
+    due_timestamp = 'When the activity is or was due, UTC'
+  )
+);
+
+SELECT
+  activities.activity_id::BIGINT AS activity_id,
+  activities.deal_id::BIGINT AS deal_id,
+  activities.activity_type_key::TEXT AS activity_type_key,
+  activity_types.activity_type_name::TEXT AS activity_type_name,
+  activities.user_id::BIGINT AS user_id,
+  COALESCE(activities.is_completed, FALSE)::BOOLEAN AS is_completed,
+  activities.due_timestamp::TIMESTAMP AS due_timestamp
+FROM pipedrive_staging.stg_activity AS activities
+LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
+  ON activities.activity_type_key = activity_types.activity_type_key;
+
+@postgres_analyze()

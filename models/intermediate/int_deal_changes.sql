@@ -1,0 +1,93 @@
+MODEL (
+  name pipedrive_intermediate.int_deal_changes,
+  kind INCREMENTAL_BY_UNIQUE_KEY (
+    unique_key change_id,
+    lookback 1
+  ),
+  tags (
+    intermediate
+  ),
+  grain change_id,
+  audits (
+    not_null(columns := (change_id, deal_id, field_key, change_timestamp, loaded_at)),
+    unique_values(columns := change_id)
+  ),
+  description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals whose rows arrived or were removed in its interval, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
+  column_descriptions (
+    change_id = 'MD5 of deal, field, value and time: the same for the same change, wherever it is loaded',
+    deal_id = 'Deal that changed',
+    field_key = 'Field that changed: add_time (creation), stage_id, user_id, lost_reason',
+    new_value = 'Value after the change, as text; NULL when the field was emptied',
+    change_timestamp = 'When the deal changed, UTC',
+    owner_user_id = 'Owner of the deal at that time. Of several owners in one second the highest user id counts, and it owns whatever happens in that second. The first owner of the log owns the deal from its first change on. NULL when the log has no owner',
+    loaded_at = 'When the change first arrived, UTC; in the sample, when it happened'
+  )
+);
+
+@forget_deals_with_removed_changes();
+
+WITH changes AS (
+  /* A change that was delivered twice is one change, of its first arrival */
+  SELECT
+    deliveries.change_id,
+    deliveries.deal_id,
+    deliveries.field_key,
+    deliveries.new_value,
+    deliveries.change_timestamp,
+    MIN(deliveries.loaded_at) AS loaded_at
+  FROM pipedrive_staging.stg_deal_changes AS deliveries
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+    ON deliveries.deal_id = touched_deals.deal_id
+  WHERE
+    touched_deals.loaded_at >= @start_ts::TIMESTAMP
+    AND deliveries.loaded_at <= @last_arrival()
+  GROUP BY
+    deliveries.change_id,
+    deliveries.deal_id,
+    deliveries.field_key,
+    deliveries.new_value,
+    deliveries.change_timestamp
+), owners AS (
+  SELECT
+    deal_id,
+    change_timestamp AS owner_since,
+    MAX(new_value::BIGINT) AS owner_user_id
+  FROM changes
+  WHERE
+    field_key = 'user_id'
+  GROUP BY
+    deal_id,
+    change_timestamp
+), owned_changes AS (
+  /* The window takes in the whole second, so that its new owner counts for all of it */
+  SELECT
+    change_id,
+    deal_id,
+    field_key,
+    new_value,
+    change_timestamp,
+    loaded_at,
+    COALESCE(
+      MAX(CASE WHEN field_key = 'user_id' THEN change_timestamp END) OVER (PARTITION BY deal_id ORDER BY change_timestamp),
+      MIN(CASE WHEN field_key = 'user_id' THEN change_timestamp END) OVER (PARTITION BY deal_id)
+    ) AS owner_since
+  FROM changes
+)
+SELECT
+  owned_changes.change_id::TEXT AS change_id,
+  owned_changes.deal_id::BIGINT AS deal_id,
+  owned_changes.field_key::TEXT AS field_key,
+  owned_changes.new_value::TEXT AS new_value,
+  owned_changes.change_timestamp::TIMESTAMP AS change_timestamp,
+  owners.owner_user_id::BIGINT AS owner_user_id,
+  owned_changes.loaded_at::TIMESTAMP AS loaded_at
+FROM owned_changes
+LEFT JOIN owners
+  ON owned_changes.deal_id = owners.deal_id
+  AND owned_changes.owner_since = owners.owner_since;
+
+@postgres_index(deal_id);
+
+@postgres_index(loaded_at);
+
+@postgres_analyze()
