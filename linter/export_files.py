@@ -9,7 +9,8 @@ from sqlmesh.core.linter.rule import Rule, RuleViolation
 from sqlmesh.core.model import Model, SeedModel
 
 from linter.layers import RAW, SEED
-from pipedrive_funnel.export.check import FUNNEL_STEPS, check_file
+from pipedrive_funnel.contract import FUNNEL_STEPS
+from pipedrive_funnel.export.check import STEPS_FILE, check_file
 
 
 class ValidExportFile(Rule):
@@ -20,7 +21,8 @@ class ValidExportFile(Rule):
         table = model.fully_qualified_table
         if not isinstance(model, SeedModel):
             return []
-        if model.seed_path.name == "funnel_steps.csv":
+        name = os.path.relpath(model.seed_path, self.context.path)
+        if model.seed_path.name == STEPS_FILE:
             columns = FUNNEL_STEPS
         elif table.db != SEED:
             return []
@@ -30,6 +32,6 @@ class ValidExportFile(Rule):
         else:
             message = f"Describe the columns of {RAW}.{table.name} in external_models.yaml."
             return [self.violation(message)]
-        name = os.path.relpath(model.seed_path, self.context.path)
+        defects = check_file(model.seed_path, columns, name)
         # The console takes [bold] in a value for markup.
-        return [self.violation(escape(text)) for text in check_file(model.seed_path, columns, name)]
+        return [self.violation(escape(text)) for text in defects]

@@ -1,15 +1,26 @@
-"""What is landed: the tables of external_models.yaml, and how rows of each are told apart."""
+"""The contract: the raw tables that the models read, their types and their keys.
+
+Tables and columns stand in external_models.yaml, which SQLMesh reads, too. Here is the rest of it:
+the texts that stand for a value of a type, the columns that identify a row, and the tables that an
+export has a file for.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.export.check import REJECTED, file_columns, read_contract
 
 SCHEMA = "pipedrive_raw"
-REMOVED = "removed_changes"  # the deals whose log has lost rows: landing notes them, no source does
+ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
+REJECTED = "rejected_rows"
+REMOVED = "removed_changes"
+NOTED_BY_LANDING = {REJECTED, REMOVED}  # tables that landing itself has rows for: no file has any
 # A change of a deal stays when a later export or answer does not have it; the other tables are
 # snapshots, and a row that a newer snapshot does not have is gone.
 LOGS = {"deal_changes"}
@@ -30,6 +41,12 @@ REQUIRED = {"activity_types": ("type",)}
 # Fields of a deal whose changes hold an id; audits/input/changes_hold_ids.sql guards any source
 FIELDS_WITH_IDS = ("stage_id", "user_id")
 ID = "0|[1-9][0-9]{0,17}"
+
+# The mapping of stages and call types to steps is no part of an export, but is edited like one.
+FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
+
+
+# --- tables ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -69,19 +86,96 @@ class Table:
         """Whether rows stay when the source no longer has them."""
         return self.name in LOGS
 
+    @property
+    def has_file(self) -> bool:
+        """Whether an export has a file of its rows."""
+        return self.name not in NOTED_BY_LANDING
+
 
 def read_tables(project: Path = PROJECT) -> dict[str, Table]:
-    """Return the tables of external_models.yaml that a source fills, by name."""
-    return {name: table for name, table in _all_tables(project).items() if name != REMOVED}
+    """Return the tables of external_models.yaml by name."""
+    from ruamel.yaml import YAML
+
+    models = YAML(typ="safe").load(project / "external_models.yaml")
+    tables = [
+        Table(
+            model["name"].removeprefix(f"{SCHEMA}."),
+            model["description"],
+            model["columns"],
+            model["column_descriptions"],
+        )
+        for model in models
+    ]
+    return {table.name: table for table in tables}
 
 
-def removals_table(project: Path = PROJECT) -> Table:
-    """Return the table in which landing notes the deals whose log has lost rows."""
-    return _all_tables(project)[REMOVED]
+def file_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that its file must have, and their types.
+
+    Raises:
+        ValueError: `columns` has a type that is not in TYPES.
+
+    """
+    for column, type_ in columns.items():
+        if type_ not in TYPES:
+            raise ValueError(
+                f"Column {column}: a file cannot hold {type_}, only {', '.join(TYPES)}"
+            )
+    return {column: type_ for column, type_ in columns.items() if column != ARRIVAL}
 
 
-def _all_tables(project: Path) -> dict[str, Table]:
-    return {
-        name: Table(name, model["description"], model["columns"], model["column_descriptions"])
-        for name, model in read_contract(project).items()
-    }
+# --- values ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Type:
+    """The texts that stand for a value of a column type.
+
+    Attributes:
+        pattern: a regular expression for all of the text, which Python and RE2 read alike.
+        example: what to write instead of a text that is no such value.
+        has_day: whether the text begins with a day, which must be one of the calendar.
+
+    """
+
+    pattern: str
+    example: str
+    has_day: bool = False
+
+    def accepts(self, text: str) -> bool:
+        """Tell whether a text is such a value."""
+        is_one = self._regex.fullmatch(text) is not None
+        return is_one and (not self.has_day or _is_day(text[:10]))
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+TYPES = {
+    # Pandas writes and reads the integers of a column with gaps as 12.0, exactly up to 15 digits.
+    "BIGINT": Type(r"-?(?:[0-9]{1,18}|[0-9]{1,15}\.0)", "a whole number such as 1042"),
+    # A database would round a second decimal off.
+    "DECIMAL(4, 1)": Type(
+        r"[0-9]{1,3}(?:\.[0-9])?", "a number with one decimal at most, such as 2.1"
+    ),
+    "BOOLEAN": Type(r"True|TRUE|true|False|FALSE|false", "True or False"),
+    # A NUL character would cut it off.
+    "TEXT": Type(r"[^\x00]*", "it without the NUL character"),
+    # The forms that DuckDB and PostgreSQL cast to the same time: they differ in a Z without seconds
+    # and in more than six decimals, for example.
+    "TIMESTAMP": Type(
+        r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
+        r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?Z?)?)?",
+        "a time in UTC such as 2024-01-31 23:59:59, or a day",
+        has_day=True,
+    ),
+}

@@ -1,35 +1,30 @@
-"""An export in CSV files, read by DuckDB: rows that fit the contract, and those that do not.
+"""An export in CSV files, read for landing: the rows that fit the contract, and those that do not.
 
-DuckDB's reader finds the rows that are broken as such: fields missing or in excess, quotes left
-open, bytes that are not UTF-8. Values are read as text and held against the patterns of
-pipedrive_funnel/export/check.py, because the reader's own casts let wrong values in: it makes 2 of
-"1.5" in an id, and 10:00 UTC of "10:00+02:00".
+DuckDB reads a file in one go, fast. It is believed only where all rows fit and Python's csv module
+is certain to read the same ones. Any other file is read row by row, and judged by
+pipedrive_funnel/export/judge.py as the check of a plan does.
 """
 
 from __future__ import annotations
 
-import csv
-import mmap
-import reprlib
-import sys
+import codecs
 import typing as t
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
-from functools import cached_property
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
-from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, Table
+from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, TYPES, Table
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
-from pipedrive_funnel.export.check import (
-    REJECTED,
-    TYPES,
-    header_defects,
-    length_defect,
-    normalized,
-    value_defect,
+from pipedrive_funnel.export.judge import (
+    CHARACTERS_AT_MOST,
+    LINES_AT_MOST,
+    Defect,
+    Judge,
+    Row,
+    Unreadable,
 )
 from pipedrive_funnel.landing.scratch import scratch_directory
 
@@ -40,17 +35,6 @@ if t.TYPE_CHECKING:
 BATCH = 50_000  # rows in memory at a time
 REJECTS_AT_MOST = 10_000  # in a file: beyond, it is the file that is wrong and not some rows
 RAW_TEXT_AT_MOST = 10_000  # characters of a rejected row; after an open quote it can be the file
-OPEN_QUOTES_AT_MOST = 20  # in a file: each of them lets it be parsed anew
-LINES_AT_MOST = 1_000  # of a text, which is more than anybody types
-CHARACTERS_AT_MOST = 1_000_000  # of a row; DuckDB goes astray beyond two million
-OPEN_QUOTE = (
-    "a quote is not closed, or one inside a text is not doubled. Close the quotes of this row, and "
-    "double those inside a text."
-)
-
-
-class DifferentLineEnds(Exception):
-    """DuckDB has lost its way in a file; that happens when lines end in several ways."""
 
 
 class ExportError(LandingError):
@@ -65,13 +49,12 @@ class ExportError(LandingError):
         super().__init__("\n".join(self.defects))
 
 
-@dataclass(frozen=True)
-class Reject:
+class Reject(t.NamedTuple):
     """A row that is not landed. The names are those of the columns of rejected_rows."""
 
     table_name: str
     file_name: str
-    line: int | None  # 1 is the file's first; None where it could not be found again
+    line: int  # 1 is the file's first
     column_name: str | None
     reason: str
     raw_text: str
@@ -98,12 +81,11 @@ def open_export(directory: Path, tables: Mapping[str, Table]) -> Iterator[list[C
             raise ExportError([f"{directory} is no directory. Name the one with the six files."])
         files, defects = [], []
         for name, table in tables.items():
-            if name == REJECTED:
-                continue
-            try:
-                files.append(CsvFile(directory / f"{name}.csv", table, connection, scratch))
-            except ExportError as error:
-                defects += error.defects
+            if table.has_file:
+                try:
+                    files.append(CsvFile(directory / f"{name}.csv", table, connection, scratch))
+                except ExportError as error:
+                    defects += error.defects
         if defects:
             raise ExportError(defects)
         yield files
@@ -134,380 +116,245 @@ class CsvFile:
         self.rows_read = 0
         self.rejects: list[Reject] = []
         self._connection = connection
-        self._has_one_line_end = False  # or it is not known yet
-        names, self._lines_above_header, self._header_lines = self._read_header()
         # A name that DuckDB cannot take for a pattern or a partition
-        self._edited = scratch / path.name
-        self._edited.symlink_to(path.resolve())
-        # Only columns of the contract keep their names: others may be there twice
-        self._columns = [
-            name if name in table.data_columns else f"_ignored_{number}"
-            for number, name in enumerate(names)
-        ]
+        self._link = scratch / path.name
+        if not path.is_file():
+            raise ExportError([f"{path} is missing. Export this table as well."])
+        with self._whole_file():
+            self._judge = Judge(
+                path, table.data_columns, required=table.required, has_ids=table.is_log
+            )
 
-    def _read_header(self) -> tuple[list[str], int, int]:
-        """Return the names in the header, the blank lines above it and the lines that it takes."""
-        if not self.path.is_file():
-            raise ExportError([f"{self.path} is missing. Export this table as well."])
-        # Bytes that are no UTF-8 further down are a row's defect and not the file's
-        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.reader(file)
-            lines_above = 0
-            try:
-                header = next(reader, [])
-                while not header and reader.line_num > lines_above:
-                    lines_above = reader.line_num
-                    header = next(reader, [])
-            except csv.Error as error:
-                raise ExportError([f"{self.path}, line 1: {error}. It is no CSV file."]) from error
-        if any("\ufffd" in name or "\0" in name for name in header):
-            raise ExportError([f"{self.path}, line 1: no text in UTF-8. Save it as CSV UTF-8."])
-        if defects := list(header_defects(header, self.table.data_columns)):
-            raise ExportError(f"{self.path}, line 1: {defect}" for defect in defects)
-        return normalized(header), lines_above, reader.line_num - lines_above
+    @contextmanager
+    def _whole_file(self) -> Iterator[None]:
+        """Name the file in what is wrong with it as a whole."""
+        try:
+            yield
+        except Unreadable as error:
+            defects = [f"{self.path}, line {line}: {reason}" for line, _, reason in error.defects]
+            raise ExportError(defects) from error
 
     def read(self) -> None:
-        """Parse the file and put its rows, as text, into a table of the same name.
+        """Parse the file and put its rows into a table of the same name.
 
         Raises:
-            ExportError: it cannot be parsed, or so many rows do not fit that it must be wrong.
+            ExportError: so many rows do not fit that the file must be wrong.
 
         """
-        cut = self._parse()
-        self._mark_contradictions()
-        [(parsed, bad, broken)] = self._connection.execute(
-            "SELECT COUNT(*), COUNT(_defective_column), "
-            f"(SELECT COUNT(DISTINCT line_byte_position) FROM {self._broken}) "
-            f"FROM {self.table.name}"
-        ).fetchall()
-        self.rows_read = parsed + broken + len(cut)
-        if bad + broken > REJECTS_AT_MOST:
-            first = next(self._broken_rows() if broken else self._rows_with_bad_values(limit=1))
-            raise ExportError(
-                [
-                    f"{self.path}: {bad + broken:,} of {self.rows_read:,} rows do not fit, for "
-                    f"example line {first.line}: {first.reason} More than {REJECTS_AT_MOST:,} are "
-                    "not put aside: export the file again."
-                ]
-            )
-        rejects = [*cut, *self._broken_rows(), *(self._rows_with_bad_values() if bad else ())]
-        self.rejects = sorted(rejects, key=lambda reject: reject.line or sys.maxsize)
+        if not self._read_at_once():
+            with self._whole_file():
+                self._read_row_by_row()
 
-    def _parse(self) -> list[Reject]:
-        """Parse the file, without the lines whose open quote would take others with it.
+    # --- at once ----------------------------------------------------------------------------------
 
-        Returns:
-            The rows that these lines begin.
+    def _read_at_once(self) -> bool:
+        """Let DuckDB read the file. Return whether all rows fit, as Python would read them.
 
+        DuckDB drops what it overlooks, such as blanks after a quote, surplus commas, or rows after
+        one of several MB. So all bytes of the file must be there again: in values, as the commas
+        between them, as quotes or as the ends of lines.
         """
-        cut: list[Reject] = []
-        while True:
-            try:
-                self._create_table()
-            except DifferentLineEnds as error:
-                if self._has_one_line_end:
-                    raise ExportError([f"{self.path} cannot be read: {error}"]) from error
-                self._edit(lambda number, line: line.replace(b"\r\n", b"\n"))
-                self._has_one_line_end = True
-                continue
-            if (found := self._open_quote()) is None:
-                return cut
-            line, text = found
-            if len(cut) == OPEN_QUOTES_AT_MOST:
-                advice = "That many rows need it: export the file again."
-                raise ExportError([f"{self.path}, line {line}: {OPEN_QUOTE} {advice}"])
-            cut.append(self._reject(line, None, OPEN_QUOTE, text))
-            # A blank line is no row, and keeps the numbers of those below
-            self._edit(lambda number, text, line=line: b"\n" if number == line else text)
-
-    def _create_table(self) -> None:
-        """Let DuckDB parse the file as it has been edited."""
         import duckdb
 
-        columns = ", ".join(f"'{name}': 'VARCHAR'" for name in self._columns)
-        cases = " ".join(f"WHEN {bad} THEN '{name}'" for name, bad in _defects(self.table))
-        for name in (self.table.name, self._broken, f"{self._broken}_scan"):
-            self._connection.execute(f"DROP TABLE IF EXISTS {name}")
-        try:
-            # With ignore_errors instead, DuckDB 1.5 loses rows that are fine after bad ones
-            self._connection.execute(
-                f"CREATE TABLE {self.table.name} AS "
-                f"SELECT *, CASE {cases} END AS _defective_column "
-                "FROM READ_CSV(?, auto_detect = FALSE, header = TRUE, delim = ',', quote = '\"', "
-                f"escape = '\"', skip = {self._lines_above_header}, columns = {{{columns}}}, "
-                "hive_partitioning = FALSE, store_rejects = TRUE, "
-                f"rejects_table = '{self._broken}', rejects_scan = '{self._broken}_scan')",
-                [str(self._edited)],
-            )
-        except duckdb.InvalidInputException as error:
-            raise DifferentLineEnds(str(error).splitlines()[0]) from error
-
-    def _open_quote(self) -> tuple[int, str] | None:
-        """Return the first line from which a quote takes other lines with it, and its text."""
-        rows = self._connection.execute(
-            f"SELECT line_byte_position, COALESCE(csv_line, '') FROM {self._broken} "
-            "WHERE error_type = 'UNQUOTED VALUE' ORDER BY line_byte_position"
-        ).fetchall()
-        positions = [place for place, text in rows if self._line_breaks(text)]
-        lines = list(islice(self._lines(positions), 1))
-        if not lines and self._has_lost_lines():
-            lines = [line for _, line, text in self._records() if _is_endless(text)][:1]
-            if not lines:
-                raise ExportError([f"{self.path} cannot be read whole. Save it again as CSV."])
-        if not lines:
-            lines = self._lines_of_endless_texts()
-        if not lines:
-            return None
-        line = min(lines)
-        with self._edited.open("rb") as file:
-            text = next(islice(file, line - 1, None), b"")
-        return line, text.decode(errors="replace")
-
-    def _has_lost_lines(self) -> bool:
-        """Tell whether lines are in no row: DuckDB goes astray in a row of some MB."""
-        if self._line_end == "\r":
+        content = _bytes_of_content(self.path)
+        header = self._judge.header
+        if content is None or header.line > 1:
             return False
-        with self._edited.open("rb") as file:
-            filled = sum(1 for line in file if line.strip())
-        texts = " || ".join(f"COALESCE({name}, '')" for name in self._columns)
-        [(in_rows,)] = self._connection.execute(
-            f"SELECT COALESCE(SUM(1 + {_line_feeds('text')}), 0) FROM (SELECT {texts} AS text "
-            f"FROM {self.table.name})"
-        ).fetchall()
-        broken = self._connection.execute(
-            f"SELECT FIRST(csv_line) FROM {self._broken} GROUP BY line_byte_position"
-        ).fetchall()
-        in_broken = sum(1 + self._line_breaks(text or "") for (text,) in broken)
-        return self._header_lines + in_rows + in_broken < filled
-
-    def _lines_of_endless_texts(self) -> list[int]:
-        """Return the lines of rows with a text so long that a quote must be open in it."""
-        texts = [name for name, type_ in self.table.data_columns.items() if type_ == "TEXT"]
-        is_long = " OR ".join(f"{_line_feeds(name)} > {LINES_AT_MOST}" for name in texts)
-        rows = self._connection.execute(
-            f"SELECT {', '.join(self._columns)} FROM {self.table.name} WHERE {is_long}"
-        ).fetchall()
-        places = self._find({_bare(row) for row in rows}) if rows else {}
-        return [line for found in places.values() for line, _ in found]
-
-    def _line_breaks(self, text: str) -> int:
-        """Count the line breaks inside a row."""
-        return text.strip("\r\n").count(self._line_end)
-
-    @cached_property
-    def _line_end(self) -> str:
-        """What ends the lines of the file, or the last character of it."""
-        with self.path.open("rb") as file:
-            return (
-                "\n" if any(b"\n" in part for part in iter(lambda: file.read(2**20), b"")) else "\r"
+        if not self._link.is_symlink():
+            self._link.symlink_to(self.path.resolve())
+        names = [
+            name if name in self.table.data_columns else f"_ignored_{number}"
+            for number, name in enumerate(self._judge.names)  # which may be there twice
+        ]
+        texts = f"CONCAT({', '.join(names)})"
+        source = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+        try:
+            self._connection.execute(
+                f"CREATE OR REPLACE TABLE {self.table.name} AS "
+                f"SELECT {', '.join(_checked_columns(self.table))}, NULL::BIGINT AS _line, "
+                f"STRLEN({texts})::INTEGER AS _size, "
+                f"STRLEN(TRANSLATE({texts}, CONCAT('\"', CHR(13), CHR(10)), ''))::INTEGER "
+                "AS _content "
+                "FROM READ_CSV(?, auto_detect = FALSE, header = TRUE, delim = ',', quote = '\"', "
+                f"escape = '\"', columns = {{{source}}}, hive_partitioning = FALSE)",
+                [str(self._link)],
             )
-
-    def _edit(self, change: Callable[[int, bytes], bytes]) -> None:
-        """Go on with a copy of the file that has changed lines; their numbers stay."""
-        copy = self._edited.with_name(f"{self._edited.name}_")
-        with self._edited.open("rb") as lines, copy.open("wb") as file:
-            file.writelines(change(number, line) for number, line in enumerate(lines, start=1))
-        self._edited.unlink()
-        self._edited = copy.rename(self._edited)
-
-    def _mark_contradictions(self) -> None:
-        """Mark the rows of a snapshot that have the same key and other values."""
-        if self.table.is_log:
-            return
-        columns = self.table.data_columns
-        values = {name: _cast(name, type_, "TRY_CAST") for name, type_ in columns.items()}
-        key = ", ".join(values[name] for name in self.table.key)
-        self._connection.execute(
-            f"UPDATE {self.table.name} SET _defective_column = '{self.table.key[0]}' "
-            f"WHERE _defective_column IS NULL AND ({key}) IN (SELECT ({key}) "
-            f"FROM {self.table.name} WHERE _defective_column IS NULL "
-            f"GROUP BY {key} HAVING COUNT(DISTINCT ({', '.join(values.values())})) > 1)"
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            return False
+        [(rows, in_values, longest, most_lines)] = self._connection.execute(
+            "SELECT COUNT(*), COALESCE(SUM(_content), 0), COALESCE(MAX(_size), 0), "
+            f"COALESCE(MAX(_size - _content), 0) FROM {self.table.name}"
+        ).fetchall()
+        self.rows_read = rows
+        found = _content(header.text.encode()) + in_values + rows * (len(names) - 1)
+        return (
+            found == content
+            and longest <= CHARACTERS_AT_MOST
+            and most_lines < LINES_AT_MOST
+            and not self._take_contradictions()
         )
 
-    @property
-    def _broken(self) -> str:
-        """The table of the rows that DuckDB cannot parse."""
-        return f"{self.table.name}_broken"
+    # --- row by row -------------------------------------------------------------------------------
+
+    def _read_row_by_row(self) -> None:
+        """Let the judge read the file.
+
+        Raises:
+            Unreadable: a quote is open in too many rows.
+            ExportError: so many rows do not fit that the file must be wrong.
+
+        """
+        columns = ", ".join(f"{name} {type_}" for name, type_ in self.table.data_columns.items())
+        self._connection.execute(
+            f"CREATE OR REPLACE TABLE {self.table.name} ({columns}, _line BIGINT)"
+        )
+        self.rows_read, fitting = 0, 0
+        rows = self._fitting_rows()
+        while batch := list(islice(rows, BATCH)):
+            self._insert(batch)
+            fitting += len(batch)
+        lines = self._take_contradictions()
+        self._reject_contradictions(lines)
+        self.rejects.sort(key=lambda reject: reject.line)
+        if (unfit := self.rows_read - fitting + len(lines)) > REJECTS_AT_MOST:
+            raise ExportError(
+                [
+                    f"{self.path}: {unfit:,} of {self.rows_read:,} rows do not fit, for example "
+                    f"line {self.rejects[0].line}: {self.rejects[0].reason} More than "
+                    f"{REJECTS_AT_MOST:,} are not put aside: export the file again."
+                ]
+            )
+
+    def _fitting_rows(self) -> Iterator[tuple[str | int, ...]]:
+        """Yield the values of the rows that fit, with their line, and reject the others."""
+        pick = itemgetter(*(self._judge.names.index(name) for name in self.table.data_columns))
+        for row in self._judge.rows():
+            self.rows_read += 1
+            if defect := next(self._judge.defects(row), None):
+                self._reject(row, defect)
+            else:
+                yield (*pick(row.values), row.line)
+
+    def _insert(self, rows: list[tuple[str | int, ...]]) -> None:
+        """Add rows that fit to the table."""
+        import pyarrow
+
+        *values, lines = zip(*rows, strict=True)
+        columns = dict(zip(self.table.data_columns, values, strict=True))
+        batch = pyarrow.table(
+            {name: pyarrow.array(texts, pyarrow.string()) for name, texts in columns.items()}
+            | {"_line": pyarrow.array(lines, pyarrow.int64())}
+        )
+        casts = ", ".join(
+            _cast(f"NULLIF({name}, '')", type_) for name, type_ in self.table.data_columns.items()
+        )
+        self._connection.register("batch", batch)
+        self._connection.execute(f"INSERT INTO {self.table.name} SELECT {casts}, _line FROM batch")
+        self._connection.unregister("batch")
+
+    def _reject_contradictions(self, lines: set[int]) -> None:
+        """Reject the rows in some lines: others have the same key."""
+        key = ", ".join(self.table.key)
+        reason = f"another row has the same {key} and other values. Keep the one that is right."
+        for row in self._judge.rows() if lines else ():
+            if row.line in lines:
+                self._reject(row, Defect(row.line, self.table.key[0], reason))
+
+    def _reject(self, row: Row, defect: Defect) -> None:
+        """Put a row aside; beyond the limit, the file is rejected."""
+        if len(self.rejects) < REJECTS_AT_MOST:
+            text = row.text.encode(errors="surrogateescape").decode(errors="replace")
+            # A database holds no NUL character
+            shown = text.rstrip("\r\n").replace("\0", "\ufffd")[:RAW_TEXT_AT_MOST]
+            self.rejects.append(Reject(self.table.name, self.path.name, *defect, shown))
+
+    # --- either way -------------------------------------------------------------------------------
+
+    def _take_contradictions(self) -> set[int | None]:
+        """Remove the rows of a snapshot that have one key and different values.
+
+        Returns:
+            Their lines, as far as these are known.
+
+        """
+        if self.table.is_log:
+            return set()
+        key, columns = ", ".join(self.table.key), ", ".join(self.table.data_columns)
+        removed = self._connection.execute(
+            f"DELETE FROM {self.table.name} WHERE ({key}) IN (SELECT ({key}) "
+            f"FROM {self.table.name} GROUP BY {key} HAVING COUNT(DISTINCT ({columns})) > 1) "
+            "RETURNING _line"
+        ).fetchall()
+        return {line for (line,) in removed}
 
     def batches(self) -> Iterator[pyarrow.Table]:
         """Yield the rows that fit, in the columns and types of the contract; one batch at least."""
         import pyarrow
 
-        columns = self.table.data_columns
-        casts = ", ".join(f"{_cast(name, type_)} AS {name}" for name, type_ in columns.items())
         # A cursor, because batches of several tables may be asked for at a time
         rows = (
             self._connection.cursor()
-            .execute(f"SELECT {casts} FROM {self.table.name} WHERE _defective_column IS NULL")
+            .execute(f"SELECT {', '.join(self.table.data_columns)} FROM {self.table.name}")
             .to_arrow_reader(BATCH)
         )
         yield rows.schema.empty_table()
         for batch in rows:
             yield pyarrow.Table.from_batches([batch])
 
-    def _broken_rows(self) -> Iterator[Reject]:
-        """Yield the rows that cannot be parsed."""
-        first = ", ".join(
-            f"FIRST({name}::VARCHAR ORDER BY column_idx)"
-            for name in ("column_name", "error_type", "error_message", "csv_line")
-        )
-        rows = self._connection.execute(
-            f"SELECT line_byte_position, {first} FROM {self._broken} "
-            f"GROUP BY line_byte_position ORDER BY line_byte_position LIMIT {REJECTS_AT_MOST}"
-        ).fetchall()
-        lines = self._lines([position for position, *_ in rows])
-        for line, (_, column, kind, message, text) in zip(lines, rows, strict=True):
-            name = column if column in self.table.data_columns else None
-            yield self._reject(line, name, _broken_row_defect(kind, message), text)
-
-    def _lines(self, positions: Iterable[int]) -> Iterator[int]:
-        """Yield the lines of ascending positions in the file, 1 for the first byte.
-
-        DuckDB's own number of a line does not count the line breaks inside texts, and its position
-        can be that of blank lines above the row.
-        """
-        with (
-            self._edited.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            line, counted = 1, 0
-            for position in positions:
-                start = max(position - 1, 0)
-                while content[start : start + 1] in (b"\r", b"\n"):
-                    start += 1
-                line += content[counted:start].count(self._line_end.encode())
-                counted = start
-                yield line
-
-    def _rows_with_bad_values(self, limit: int = REJECTS_AT_MOST) -> Iterator[Reject]:
-        """Yield the rows that can be parsed but hold a value that does not fit."""
-        rows = self._connection.execute(
-            f"SELECT _defective_column, {', '.join(self._columns)} FROM {self.table.name} "
-            f"WHERE _defective_column IS NOT NULL LIMIT {limit}"
-        ).fetchall()
-        places = self._find({_bare(values) for _, *values in rows})
-        for column, *values in rows:
-            found = places[_bare(values)]
-            line, text = (
-                found.pop(0) if found else (None, ",".join(value or "" for value in values))
-            )
-            value = values[self._columns.index(column)]
-            yield self._reject(line, column, self._value_defect(column, value), text)
-
-    def _value_defect(self, column: str, value: str | None) -> str:
-        """Say what is wrong with the first value of a row that does not fit."""
-        type_ = self.table.columns[column]
-        if column == "new_value" and (value is None or TYPES[type_].accepts(value)):
-            return (
-                f"column new_value holds {reprlib.repr(value or '')}, which is no id, and the "
-                "field that changed has ids. Write the id of a stage or user."
-            )
-        if not value:
-            return f"column {column} is empty. A row cannot do without it."
-        if not TYPES[type_].accepts(value):
-            return value_defect(column, value, type_)
-        key = ", ".join(self.table.key)
-        return f"another row has the same {key} and other values. Keep the one that is right."
-
-    def _find(self, rows: set[tuple[str, ...]]) -> Mapping[tuple[str, ...], list[tuple[int, str]]]:
-        """Return the line and the text of each of some rows: the database does not keep them."""
-        places: dict[tuple[str, ...], list[tuple[int, str]]] = defaultdict(list)
-        for row, line, text in self._records():
-            values = _bare(row[: len(self._columns)])
-            if values in rows:
-                places[values].append((line, text))
-        return places
-
-    def _records(self) -> Iterator[tuple[list[str], int, str]]:
-        """Yield the values, the first line and the text of each row, as Python parses the file."""
-        csv.field_size_limit(sys.maxsize)
-        newline = "\n" if self._line_end == "\n" else ""  # else a \r in a text would be a line
-        with self._edited.open(encoding="utf-8-sig", errors="replace", newline=newline) as file:
-            lines: list[str] = []  # of the row that is being read
-            reader = csv.reader(_remembered(file, lines))
-            while True:
-                try:
-                    row = next(reader)
-                except StopIteration:
-                    return
-                except csv.Error:
-                    row = []
-                yield row, reader.line_num - len(lines) + 1, "".join(lines)
-                lines.clear()
-
-    def _reject(
-        self, line: int | None, column: str | None, reason: str, text: str | None
-    ) -> Reject:
-        # A database holds no NUL character
-        shown = (text or "").strip("\r\n").replace("\0", "\ufffd")[:RAW_TEXT_AT_MOST]
-        return Reject(self.table.name, self.path.name, line, column, reason, shown)
-
 
 def rejects_table(rejects: Iterable[Reject]) -> pyarrow.Table:
     """Return rejected rows in the columns of rejected_rows."""
     import pyarrow
 
-    names = [field.name for field in fields(Reject)]
-    types = [pyarrow.int64() if name == "line" else pyarrow.string() for name in names]
-    schema = pyarrow.schema(list(zip(names, types, strict=True)))
-    rows = [dict(zip(names, astuple(reject), strict=True)) for reject in rejects]
-    return pyarrow.Table.from_pylist(rows, schema=schema)
+    types = {
+        name: pyarrow.int64() if name == "line" else pyarrow.string() for name in Reject._fields
+    }
+    schema = pyarrow.schema(types)
+    return pyarrow.Table.from_pylist([reject._asdict() for reject in rejects], schema=schema)
 
 
-def _bare(values: Iterable[str | None]) -> tuple[str, ...]:
-    """Return a row without the blanks and quotes around values, which parsers see differently."""
-    return tuple((value or "").strip(' "') for value in values)
+def _bytes_of_content(path: Path) -> int | None:
+    """Count the bytes of a file beside quotes and the ends of lines.
+
+    Returns:
+        None if the file has something that DuckDB understands in another way than Python, and no
+        count of bytes would show: a quote with a blank behind it, or lines that end in several
+        ways.
+
+    """
+    content, ends = 0, Counter()
+    with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        while part := file.read(2**20) + file.readline():  # so that none ends within a \r\n
+            if b'" ' in part:
+                return None
+            content += _content(part)
+            ends.update({end: part.count(end) for end in (b"\r", b"\n", b"\r\n")})
+    is_uniform = ends[b"\r"] in (0, ends[b"\n"]) and ends[b"\r"] == ends[b"\r\n"]
+    return content if is_uniform else None
 
 
-def _remembered(lines: Iterable[str], memory: list[str]) -> Iterator[str]:
-    """Yield lines and add each to `memory`."""
-    for line in lines:
-        memory.append(line)
-        yield line
+def _content(text: bytes) -> int:
+    """Count the bytes of a text beside quotes and the ends of lines."""
+    return len(text.translate(None, b'"\r\n'))
 
 
-def _defects(table: Table) -> Iterator[tuple[str, str]]:
-    """Yield columns of a table, and the condition that a text in them does not fit."""
+def _checked_columns(table: Table) -> Iterator[str]:
+    """Yield the expressions that make values of texts, and an error of one that does not fit."""
     for column, type_ in table.data_columns.items():
         pattern = TYPES[type_].pattern.replace("'", "''")
-        is_bad = f"NOT REGEXP_FULL_MATCH({column}, '(?s){pattern}')"  # NULL, of no text
-        if type_ == "TIMESTAMP":
-            is_bad += f" OR (TRY_CAST({column} AS TIMESTAMP) IS NULL AND {column} IS NOT NULL)"
-        if column in table.required:
-            is_bad += f" OR {column} IS NULL"
-        yield column, is_bad
-    if table.name == "deal_changes":
-        yield (
-            "new_value",
-            f"changed_field_key IN {FIELDS_WITH_IDS} "
-            f"AND NOT REGEXP_FULL_MATCH(COALESCE(new_value, ''), '{ID}')",
-        )
+        fits = f"REGEXP_FULL_MATCH({column}, '(?s){pattern}')"  # NULL, of no text
+        if column not in table.required:
+            fits = f"COALESCE({fits}, TRUE)"
+        if table.is_log and column == "new_value":
+            is_id = f"REGEXP_FULL_MATCH(COALESCE(new_value, ''), '{ID}')"
+            fits += f" AND (changed_field_key NOT IN {FIELDS_WITH_IDS} OR {is_id})"
+        yield f"CASE WHEN {fits} THEN {_cast(column, type_)} ELSE ERROR('unfit') END AS {column}"
 
 
-def _line_feeds(text: str) -> str:
-    """Return the expression that counts the line feeds in a text."""
-    return f"(LENGTH({text}) - LENGTH(REPLACE({text}, CHR(10), '')))"
-
-
-def _is_endless(text: str) -> bool:
-    """Tell whether a row is so long that a quote must be open in it."""
-    return text.count("\n") > LINES_AT_MOST or len(text) > CHARACTERS_AT_MOST
-
-
-def _cast(column: str, type_: str, function: str = "CAST") -> str:
+def _cast(text: str, type_: str) -> str:
     """Return the expression that makes a value of a text that fits."""
-    # Pandas writes the integers of a column with gaps as 12.0
-    text = f"REGEXP_REPLACE({column}, '\\.0$', '')" if type_ == "BIGINT" else column
-    return f"{function}({text} AS {type_})"
-
-
-def _broken_row_defect(kind: str, message: str) -> str:
-    """Say what is wrong with a row that DuckDB's reader cannot parse."""
-    if kind in ("TOO MANY COLUMNS", "MISSING COLUMNS"):  # Expected Number of Columns: 4 Found: 5
-        expected, found = (int(word) for word in message.split() if word.isdigit())
-        return length_defect(found, expected)
-    if kind == "UNQUOTED VALUE":
-        return OPEN_QUOTE
-    if kind == "INVALID ENCODING":
-        return "a byte is not UTF-8. Save the file as UTF-8."
-    return f"{message.splitlines()[0].rstrip('.')}. Shorten it."
+    if type_ == "BIGINT":  # pandas writes the integers of a column with gaps as 12.0
+        text = f"REGEXP_REPLACE({text}, '\\.0$', '')"
+    return f"CAST({text} AS {type_})"

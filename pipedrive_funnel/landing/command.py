@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.contract import SCHEMA, read_tables
+from pipedrive_funnel.contract import FUNNEL_STEPS, REJECTED, SCHEMA, read_tables
 from pipedrive_funnel.errors import LandingError, exit_code
-from pipedrive_funnel.export.check import FUNNEL_STEPS, REJECTED
 from pipedrive_funnel.export.reader import CsvFile, open_export
 from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import land_export, land_mirror

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from pipedrive_funnel.contract import Table
-from pipedrive_funnel.export.check import REJECTED
+from pipedrive_funnel.contract import REJECTED, Table
 from pipedrive_funnel.export.reader import CsvFile, rejects_table
 from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.publish import Change, publish

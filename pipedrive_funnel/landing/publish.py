@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipedrive_funnel.contract import REMOVED, SCHEMA, Table, removals_table
+from pipedrive_funnel.contract import ARRIVAL, REMOVED, SCHEMA, Table
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
-from pipedrive_funnel.export.check import ARRIVAL, REJECTED
 from pipedrive_funnel.warehouse import Database, DatabaseError
 
 COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types that hold what the contract's hold
@@ -93,6 +92,7 @@ def publish(
             allow_removals=allow_removals or replace,
         )
         for name, table in tables.items()
+        if name != REMOVED
     }
 
 
@@ -107,7 +107,7 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
 
     adapter = database.adapter
     adapter.create_schema(SCHEMA)
-    for table in (*tables.values(), removals_table()):
+    for table in tables.values():
         types = {
             name: exp.DataType.build(type_, dialect="postgres")
             for name, type_ in table.columns.items()
@@ -174,7 +174,7 @@ def _publish_table(
             removed, before = fetch(
                 f"SELECT COUNT(*), (SELECT COUNT(*) FROM {raw}) FROM gone WHERE NOT {is_replaced}"
             )
-            is_suspicious = is_snapshot and table.name != REJECTED and removed > before / 2
+            is_suspicious = is_snapshot and table.has_file and removed > before / 2
             if is_suspicious and not allow_removals:
                 raise TooManyRemovals(
                     f"{table.name}: {removed:,} of the {before:,} rows that are landed are not in "

@@ -17,13 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.export.check import (
-    FUNNEL_STEPS,
-    check_file,
-    is_boolean,
-    is_integer,
-    is_timestamp,
-)
+from pipedrive_funnel.contract import FUNNEL_STEPS, TYPES
+from pipedrive_funnel.export.check import check_file
 from tests.support.warehouse import Warehouse, copy_project
 
 COLUMNS = {
@@ -34,6 +29,10 @@ COLUMNS = {
     "loaded_at": "TIMESTAMP",
 }
 HEADER = "id,name,done,due_to\n"
+
+is_integer = TYPES["BIGINT"].accepts
+is_boolean = TYPES["BOOLEAN"].accepts
+is_timestamp = TYPES["TIMESTAMP"].accepts
 
 
 def check(path: Path, content: str | bytes) -> list[str]:
@@ -73,13 +72,13 @@ def test_good_files(tmp_path: Path, content: str):
         ),
         (
             "\n\n",
-            "line 2: the file is empty. Export it again: a table without rows still has a header.",
+            "line 1: the file is empty. Export it again: a table without rows still has a header.",
         ),
         (
             HEADER.encode() + b"1,Ann,True,\n2,Zo\xe9,True,\n",
             "line 3: byte 0xe9 is not UTF-8. Save the file as UTF-8.",
         ),
-        (HEADER.encode("utf-16"), "line 1: byte 0xff is not UTF-8. Save the file as UTF-8."),
+        (HEADER.encode("utf-16"), "line 1: no text in UTF-8. Save it as CSV UTF-8."),
         (
             "id;name;done;due_to\n",
             "line 1: 'id;name;done;due_to' is a single column. Separate the columns with commas.",
@@ -107,12 +106,12 @@ def test_good_files(tmp_path: Path, content: str):
         ),
         (
             HEADER + '1,Ann,True,\n2,"Bo,True,\n3,Cy,True,\n',
-            "line 3: unexpected end of data. "
+            "line 3: a quote is not closed, or one inside a text is not doubled. "
             "Close the quotes of this row, and double those inside a text.",
         ),
         (
             HEADER + '1,"Bo" Jr.,True,\n',
-            "line 2: ',' expected after '\"'. "
+            "line 2: a quote is not closed, or one inside a text is not doubled. "
             "Close the quotes of this row, and double those inside a text.",
         ),
         (
@@ -151,6 +150,18 @@ def test_the_first_defects_are_described_and_all_are_counted(tmp_path: Path):
     assert len(described) == 6
     assert "line 4: column id" in described[4]
     assert described[5] == "seeds/t.csv has 18 defects; these are the first 5."
+
+
+def test_an_open_quote_hides_no_defect_below_it(tmp_path: Path):
+    defects = check(tmp_path, HEADER + '1,"Ann,True,\n2,Bo,maybe,\n3,"Cy" ,True,\n4,Di,True,,\n')
+    assert [defect.split(":")[0] for defect in defects] == [
+        f"seeds/t.csv, line {line}" for line in (2, 3, 4, 5)
+    ]
+
+
+def test_so_many_open_quotes_that_the_rest_is_not_checked(tmp_path: Path):
+    defects = check(tmp_path, HEADER + '1,"Ann,True,\n' * 50)
+    assert defects[-1] == "seeds/t.csv has 21 defects; these are the first 5."
 
 
 def test_a_column_of_the_table_is_not_offered_for_another_one(tmp_path: Path):
