@@ -10,7 +10,7 @@ from sqlmesh.core.model import Model, SeedModel
 
 from linter.layers import RAW, SEED
 from pipedrive_funnel.contract import FUNNEL_STEPS
-from pipedrive_funnel.export.check import STEPS_FILE, check_file
+from pipedrive_funnel.export.check import STEPS_FILE, check_file, check_steps
 
 
 class ValidExportFile(Rule):
@@ -22,8 +22,11 @@ class ValidExportFile(Rule):
         if not isinstance(model, SeedModel):
             return []
         name = os.path.relpath(model.seed_path, self.context.path)
+        steps: list[str] = []
         if model.seed_path.name == STEPS_FILE:
             columns = FUNNEL_STEPS
+            if self.context.get_model(f"{SEED}.stages"):  # else the stages are landed
+                steps = check_steps(model.seed_path, name)
         elif table.db != SEED:
             return []
         elif contract := self.context.get_model(f"{RAW}.{table.name}"):
@@ -32,6 +35,6 @@ class ValidExportFile(Rule):
         else:
             message = f"Describe the columns of {RAW}.{table.name} in external_models.yaml."
             return [self.violation(message)]
-        defects = check_file(model.seed_path, columns, name)
+        defects = check_file(model.seed_path, columns, name) + steps
         # The console takes [bold] in a value for markup.
         return [self.violation(escape(text)) for text in defects]

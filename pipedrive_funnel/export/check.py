@@ -6,13 +6,16 @@
 A plan does it, too (linter/export_files.py), for every file that SQLMesh can read at all. The
 contract is external_models.yaml; a file has all columns of its table but ``loaded_at``. More
 columns, any order and any case of the header are fine. An empty value is NULL and fine as well:
-the audits say whether keys are filled.
+the audits say whether keys are filled. The steps in funnel_steps.csv must be stages and activity
+types of the files beside it; of landed data, the audits say which steps have no deals.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,6 +26,11 @@ from pipedrive_funnel.export.judge import Judge, Unreadable
 
 LISTED = 5  # defects of a file that are described; the others are counted
 STEPS_FILE = "funnel_steps.csv"
+# The files that hold the keys of the funnel's steps: source -> table, its column, one of them
+KEYS_OF_STEPS = {
+    "stage": ("stages", "stage_id", "stage"),
+    "activity": ("activity_types", "type", "activity type"),
+}
 
 
 def check_file(path: Path, columns: Mapping[str, str], name: str) -> list[str]:
@@ -50,6 +58,45 @@ def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
         yield from ((defect.line, defect.reason) for defect in error.defects)
 
 
+def check_steps(path: Path, name: str) -> list[str]:
+    """Say which steps of the funnel have a key that the export beside their file does not know.
+
+    Args:
+        path: the mapping of steps. The files of stages and activity types are in its directory; one
+            that is not there, cannot be read or has no rows knows every key.
+        name: what to call the file.
+
+    """
+    return _described(name, _unknown_keys(path))
+
+
+def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, what is wrong) for every step whose stage or activity type is not there."""
+    known = {}
+    for source, (table, column, _) in KEYS_OF_STEPS.items():
+        keys = _values(path.with_name(f"{table}.csv"), column)
+        if keys:  # pandas writes the ids of a column with gaps as 12.0
+            known[source] = dict.fromkeys(key.removesuffix(".0") for _, (key,) in keys)
+    for line, (source, key) in _values(path, "source", "key"):
+        if source in known and key and key not in known[source]:
+            there = textwrap.shorten(", ".join(known[source]), 200, placeholder=" ...")
+            yield line, f"no {KEYS_OF_STEPS[source][2]} {key}; there are {there or 'none'}"
+
+
+def _values(path: Path, *columns: str) -> list[tuple[int, list[str]]]:
+    """Return the line and some values of each row of a file; none if it cannot be read."""
+    try:
+        judge = Judge(path, dict.fromkeys(columns, "TEXT"))
+        places = [judge.names.index(column) for column in columns]
+        return [
+            (row.line, [row.values[place] for place in places])
+            for row in judge.rows()
+            if not any(judge.defects(row))
+        ]
+    except (OSError, Unreadable):
+        return []
+
+
 def _described(name: str, defects: Iterator[tuple[int, str]]) -> list[str]:
     """Describe the first defects of a file, and count them all."""
     described = [f"{name}, line {line}: {defect}" for line, defect in islice(defects, LISTED)]
@@ -66,7 +113,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command = commands.add_parser(
         "check",
         help="check the CSV files of an export",
-        description="Check the CSV files of a Pipedrive export against external_models.yaml.",
+        description="Check the CSV files of a Pipedrive export against external_models.yaml, and "
+        "the steps of funnel_steps.csv against the stages and activity types beside it. Once the "
+        "models read landed data, the steps are those of that, and are not held against seeds/.",
     )
     command.add_argument("directory", nargs="?", type=Path, default=PROJECT / "seeds")
     command.set_defaults(run=run)
@@ -74,16 +123,23 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Print the defects of the files in a directory. Return 1 if there are any."""
-    checked, defects = check_export(options.directory)
+    is_sample = options.directory.resolve() == PROJECT / "seeds"
+    checked, defects = check_export(
+        options.directory, with_steps=not (is_sample and _may_read_landed())
+    )
     directory = os.path.relpath(options.directory)
     print(*(defects or [f"{checked} files in {directory}: no defects"]), sep="\n")
     return 1 if defects else 0
 
 
-def check_export(directory: Path) -> tuple[int, list[str]]:
+def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     """Check the files in a directory.
 
     The six files of an export must be there; funnel_steps.csv, which is no part of it, may be.
+
+    Args:
+        directory: where the files are.
+        with_steps: whether the steps of the funnel are those of this export.
 
     Returns:
         The number of files, and their defects.
@@ -98,7 +154,26 @@ def check_export(directory: Path) -> tuple[int, list[str]]:
     defects = [
         defect for name in columns for defect in _check_if_there(directory / name, columns[name])
     ]
+    if with_steps:
+        defects += check_steps(steps, os.path.relpath(steps))
     return len(columns), defects
+
+
+def _may_read_landed() -> bool:
+    """Tell whether the models may read landed tables: then the sample's stages are not theirs.
+
+    SQLMesh would need seconds to say it for sure. So every setting of raw_schema counts, for
+    whichever gateway.
+    """
+    settings = [f"{name}={value}" for name, value in os.environ.items()]
+    for name in ("config.yaml", ".env"):
+        if (path := PROJECT / name).exists():
+            settings += path.read_text(encoding="utf-8").splitlines()
+    found = (
+        re.search(r"raw_schema\s*[:=]\s*[\"']?(\w+)", setting.split("#")[0], re.IGNORECASE)
+        for setting in settings
+    )
+    return any(match and match[1] != "pipedrive_seed" for match in found)
 
 
 def _check_if_there(path: Path, columns: Mapping[str, str]) -> list[str]:

@@ -1030,6 +1030,7 @@ def test_suggested_steps_are_the_stages_of_the_pipeline_in_their_order(
     check = subprocess.run(
         [sys.executable, "-m", "pipedrive_funnel", "check"],
         cwd=warehouse.path,
+        env=os.environ | warehouse.settings,  # the models read what is landed
         capture_output=True,
         text=True,
     )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.contract import FUNNEL_STEPS, TYPES
-from pipedrive_funnel.export.check import check_file
+from pipedrive_funnel.export.check import STEPS_FILE, check_file, check_steps
 from tests.support.warehouse import Warehouse, copy_project
 
 COLUMNS = {
@@ -310,6 +310,84 @@ def test_the_mapping_has_the_columns_of_its_model(samples: Callable[[str], Wareh
     model = samples("duckdb").model("pipedrive_analytics.dim_funnel_steps")
     columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
     assert columns == FUNNEL_STEPS
+
+
+def seeds_with_steps(directory: Path, *rows: str) -> Path:
+    """Return a copy of seeds/ whose mapping has two good steps and then these."""
+    seeds = copy_project(directory / "project") / "seeds"
+    steps = ("funnel_step,kpi_name,source,key", "1,Lead,stage,1", "2,Call,activity,meeting", *rows)
+    (seeds / STEPS_FILE).write_text("".join(f"{step}\n" for step in steps))
+    return seeds
+
+
+def test_steps_are_held_against_stages_and_activity_types(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    seeds = seeds_with_steps(tmp_path, "3,Demo,activity,folow_up", "4,Won,stage,90", "5,Win,stage,")
+    assert main(["check", str(seeds)]) == 1
+    call, stage = capsys.readouterr().out.splitlines()
+    assert call.endswith(
+        "seeds/funnel_steps.csv, line 4: no activity type folow_up; "
+        "there are meeting, sc_2, follow_up, after_close_call"
+    )
+    assert stage.endswith(
+        "seeds/funnel_steps.csv, line 5: no stage 90; there are 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stages", "defects"),
+    [
+        ("stage_id,stage_name\n1,Lead\n", ["line 4: no stage 90; there are 1"]),
+        ("STAGE_NAME,Stage_ID\nLead,1.0\nWon,90.0\n", []),
+        ("stage_id,stage_name\n", []),
+        ("stage_id,stage_id\n1,1\n", []),
+        ("", []),
+        (None, []),
+    ],
+    ids=("unknown", "known", "no rows", "bad header", "empty", "missing"),
+)
+def test_what_steps_are_held_against_must_be_there(
+    tmp_path: Path, stages: str | None, defects: list[str]
+):
+    seeds = seeds_with_steps(tmp_path, "4,Won,stage,90")
+    (seeds / "stages.csv").unlink()
+    if stages is not None:
+        (seeds / "stages.csv").write_text(stages)
+    assert check_steps(seeds / STEPS_FILE, "steps") == [f"steps, {defect}" for defect in defects]
+
+
+LANDED = "SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "variables", "code"),
+    [
+        (".env", "", {}, 1),
+        (".env", f"# {LANDED}\n", {}, 1),
+        (".env", f"PIPEDRIVE_COMPANY_DOMAIN=acme\n{LANDED}\n", {}, 0),
+        (".env", "", dict([LANDED.split("=")]), 0),
+        (".env", "", {"sqlmesh__gateways__postgres__variables__raw_schema": "pipedrive_raw"}, 0),
+        ("config.yaml", "x: {raw_schema: pipedrive_raw}\n", {}, 0),
+    ],
+    ids=("sample", "comment", ".env", "variable", "gateway", "config.yaml"),
+)
+def test_steps_of_landed_data_are_not_held_against_the_sample(
+    tmp_path: Path, file: str, change: str, variables: dict[str, str], code: int
+):
+    """The stages are in the database then, and those of the sample are another company's."""
+    project = seeds_with_steps(tmp_path, "4,Won,stage,90").parent
+    with (project / file).open("a") as settings:
+        settings.write(change)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipedrive_funnel", "check"],
+        cwd=project,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("no stage 90" in done.stdout) == bool(code)
 
 
 def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
