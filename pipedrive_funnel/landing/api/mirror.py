@@ -9,39 +9,25 @@ that was killed goes on where it stopped.
 
 from __future__ import annotations
 
-import itertools
-import threading
 import typing as t
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from pipedrive_funnel.landing.api.client import (
-    ApiError,
-    Settings,
-    checked_body,
-    client_config,
-    explained,
+from pipedrive_funnel.landing.api.client import ApiError, Settings, explained
+from pipedrive_funnel.landing.api.lists import (
+    LAG,
+    Progress,
+    Report,
+    changelog_resources,
+    empty_tables,
+    list_resources,
 )
-from pipedrive_funnel.landing.api.mapping import MIRROR, contract_queries, skipped
-from pipedrive_funnel.landing.api.tables import (
-    CHANGELOGS,
-    ENDPOINTS,
-    TABLES,
-    Endpoint,
-    changelog_rows,
-    hints,
-    is_last,
-    selection,
-)
+from pipedrive_funnel.landing.api.mapping import contract_queries, skipped
+from pipedrive_funnel.landing.api.pipelines import check_pipeline, suggest_steps
+from pipedrive_funnel.landing.api.tables import ENDPOINTS, MIRROR
 
 if t.TYPE_CHECKING:
-    from dlt.extract import DltResource
-    from requests import Response
-
     from pipedrive_funnel.warehouse import Database
-
 
 __all__ = [
     "MIRROR",
@@ -55,26 +41,9 @@ __all__ = [
 ]
 
 Row = dict[str, t.Any]
-Report = Callable[[str, int], None]
 
-PAGE = 500  # rows, the most that the API gives
 BATCH = 1_000  # change logs that are loaded at a time
 ACCOUNT = f"{MIRROR}.account"
-LAG = timedelta(minutes=5)  # what is updated may show in lists and logs this much later
-
-
-class _Progress:
-    """Counts what was read, in several threads."""
-
-    def __init__(self, report: Report) -> None:
-        self.counts: Counter[str] = Counter()
-        self._report = report
-        self._lock = threading.Lock()
-
-    def add(self, name: str, rows: int) -> None:
-        with self._lock:
-            self.counts[name] += rows
-            self._report(name, self.counts[name])
 
 
 def mirror(
@@ -102,22 +71,22 @@ def mirror(
         ApiError: the account cannot be read. What was loaded before is used the next time.
 
     """
-    progress = _Progress(report)
+    progress = Progress(report)
     _drop_another_account(settings, database, replace=replace)
     with explained(settings), database.pipeline(MIRROR) as pipeline:
-        lists = _lists(settings, ENDPOINTS, progress, full=full)
-        (load,) = pipeline.run([*_empty_tables(), *lists]).loads_ids
+        lists = list_resources(settings, ENDPOINTS, progress, full=full)
+        (load,) = pipeline.run([*empty_tables(), *lists]).loads_ids
         _note_account(settings, database)
         if full:  # what was not loaded again is gone
             with database.transaction():
                 database.adapter.execute(
                     f"DELETE FROM {MIRROR}.activities WHERE _dlt_load_id <> '{load}'"
                 )
-        _check_pipeline(settings, database)
+        check_pipeline(settings, database)
         progress.add("changelogs", 0)
         last = -1
         while deals := _deals_to_read(database, after=last, full=full):
-            pipeline.run(_changelogs(settings, deals, progress))
+            pipeline.run(changelog_resources(settings, deals, progress))
             last = deals[-1]["id"]
     return dict(progress.counts)
 
@@ -165,91 +134,8 @@ def check(settings: Settings) -> dict[str, int]:
     """
     names = [name for name, endpoint in ENDPOINTS.items() if not endpoint.is_incremental]
     with explained(settings):
-        lists = _lists(settings, names, _Progress(lambda name, rows: None))
+        lists = list_resources(settings, names, Progress())
         return {rows.name: len(list(rows)) for rows in lists}
-
-
-def _lists(
-    settings: Settings, names: Iterable[str], progress: _Progress, *, full: bool = False
-) -> list[DltResource]:
-    """Return resources that read lists of the API, by their names in ENDPOINTS."""
-    from dlt.sources.rest_api import rest_api_resources
-
-    resources = []
-    for name in names:
-        endpoint = ENDPOINTS[name]
-        request = _request(endpoint, name, progress)
-        if endpoint.is_incremental:
-            request["incremental"] = {
-                "cursor_path": "update_time",
-                "start_param": "updated_since",
-                "lag": (timedelta(days=36_500) if full else LAG).total_seconds(),
-                "convert": _everything if full else None,
-            }
-        resources.append(
-            {
-                "name": name,
-                "endpoint": request,
-                "processing_steps": [{"map": selection(endpoint)}],
-                **hints(endpoint.table),
-            }
-        )
-    return rest_api_resources({"client": client_config(settings), "resources": resources})
-
-
-def _everything(since: str | None) -> None:
-    """Ask for no `updated_since`."""
-
-
-def _request(endpoint: Endpoint, name: str, progress: _Progress) -> Row:
-    """Return how the REST source reads an endpoint."""
-    params = endpoint.params | ({"limit": PAGE} if endpoint.is_paged else {})
-    if endpoint.is_incremental:  # what changes while we read moves to the end: no page misses it
-        params["sort_by"] = "update_time"
-    paginator = (
-        {"type": "cursor", "cursor_path": "additional_data.next_cursor", "cursor_param": "cursor"}
-        if endpoint.is_paged
-        else "single_page"
-    )
-
-    def check(response: Response) -> None:
-        if response.ok and not response.is_redirect:
-            body = checked_body(response, is_paged=endpoint.is_paged)
-            rows = len(body["data"] or [])
-            progress.add(name, int(is_last(body)) if endpoint is CHANGELOGS else rows)
-
-    return {
-        **{"path": endpoint.path, "params": params, "paginator": paginator},
-        **{"data_selector": "data", "response_actions": [check]},
-    }
-
-
-def _changelogs(settings: Settings, deals: list[Row], progress: _Progress) -> list[DltResource]:
-    """Return resources that read the change logs of deals, some at a time."""
-    import dlt
-    from dlt.sources.rest_api import rest_api_resources
-
-    places = itertools.count()
-
-    def rows(page: Row) -> Iterator[Row]:
-        return changelog_rows(
-            page, page["_deals_to_read_id"], page["_deals_to_read_update_time"], places
-        )
-
-    request = _request(CHANGELOGS, "changelogs", progress)
-    # A deal that was deleted for good since it was listed has no log. It is counted by `skipped`.
-    no_log = {"status_code": 404, "content": '"success"', "action": "ignore"}  # Pipedrive says so
-    request["response_actions"].append(no_log)
-    resource = {
-        "name": "changelogs",
-        "endpoint": request | {"data_selector": "$"},  # the page as one row: it may have no data
-        "include_from_parent": ["id", "update_time"],
-        "processing_steps": [{"yield_map": rows}],
-        "parallelized": True,
-        **hints("changelogs"),
-    }
-    source = dlt.resource([deals], name="deals_to_read", selected=False)
-    return rest_api_resources({"client": client_config(settings), "resources": [source, resource]})
 
 
 def _deals_to_read(database: Database, *, after: int, full: bool) -> list[Row]:
@@ -270,92 +156,3 @@ def _deals_to_read(database: Database, *, after: int, full: bool) -> list[Row]:
         {"id": deal, "update_time": str(updated) if updated < settled else None}
         for deal, updated in rows
     ]
-
-
-def _empty_tables() -> list[DltResource]:
-    """Return resources that make the tables, which lists without rows do not."""
-    import dlt
-
-    return [
-        dlt.resource(
-            [dlt.mark.materialize_table_schema()],
-            name=f"{table}_table",
-            **hints(table),
-        )
-        for table in TABLES
-    ]
-
-
-# --- pipelines and steps --------------------------------------------------------------------------
-
-CALLS = {  # key of the activity type -> funnel step and label
-    "meeting": ("2.1", "Sales Call 1"),
-    "sc_2": ("3.1", "Sales Call 2"),
-}
-
-
-def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Return a first version of seeds/funnel_steps.csv from the account's own stages.
-
-    Each stage of the pipeline is a step, in their order, and so are the two sales calls if the
-    account has their types.
-
-    Raises:
-        ApiError: the account cannot be read, or has several pipelines and none is chosen.
-
-    """
-    progress = _Progress(lambda name, rows: None)
-    with explained(settings):
-        lists = _lists(settings, ["stages", "activity_types"], progress)
-        stages, types = (list(rows) for rows in lists)
-    there = [row for row in stages if not row["is_deleted"]]
-    there.sort(key=lambda row: (row["order_nr"], row["id"]))
-    pipelines = _pipelines((row["pipeline_id"], row["name"]) for row in there)
-    chosen = settings.pipeline_id
-    if chosen is None and len(pipelines) == 1:
-        (chosen,) = pipelines
-    if chosen not in pipelines:
-        raise _no_pipeline(chosen, pipelines)
-    of_pipeline = [row for row in there if row["pipeline_id"] == chosen]
-    steps = [
-        (str(number), f"Step {number}: {row['name']}", "stage", str(row["id"]))
-        for number, row in enumerate(of_pipeline, start=1)
-    ]
-    keys = {row["key_string"] for row in types}
-    steps += [
-        (step, f"Step {step}: {label}", "activity", key)
-        for key, (step, label) in CALLS.items()
-        if key in keys
-    ]
-    return sorted(steps, key=lambda step: float(step[0]))
-
-
-def _check_pipeline(settings: Settings, database: Database) -> None:
-    """Make sure that the account has the chosen pipeline.
-
-    Raises:
-        ApiError: it has not.
-
-    """
-    if settings.pipeline_id is None:
-        return
-    stages = f"SELECT pipeline_id, name FROM {MIRROR}.stages ORDER BY order_nr, id"
-    pipelines = _pipelines(database.adapter.fetchall(stages))
-    if settings.pipeline_id not in pipelines:
-        raise _no_pipeline(settings.pipeline_id, pipelines)
-
-
-def _pipelines(stages: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
-    """Return the names of stages by pipeline, from rows of both."""
-    pipelines: dict[int, list[str]] = {}
-    for pipeline, name in stages:
-        pipelines.setdefault(pipeline, []).append(name)
-    return dict(sorted(pipelines.items()))
-
-
-def _no_pipeline(pipeline_id: int | None, pipelines: dict[int, list[str]]) -> ApiError:
-    if not pipelines:
-        return ApiError("The account has no stages: create a pipeline in Pipedrive first.")
-    which = "several pipelines" if pipeline_id is None else f"no pipeline {pipeline_id}"
-    listed = ", ".join(f"{number} ({', '.join(names)})" for number, names in pipelines.items())
-    return ApiError(f"The account has {which}: set PIPEDRIVE_PIPELINE_ID to one of {listed}.")

@@ -16,6 +16,8 @@ from pipedrive_funnel.landing.api.client import ApiError, unexpected
 
 Row = dict[str, t.Any]
 
+MIRROR = "pipedrive_api"  # the schema that holds the mirror
+
 
 @dataclass(frozen=True)
 class Endpoint:

@@ -1,0 +1,10 @@
+/* The deals whose whole change log the mirror has; an empty log, too, has the row without a field.
+   A log that is older than the deal's row is not whole: Pipedrive has refused a newer one. */
+SELECT
+  logs.deal_id
+FROM pipedrive_api.changelogs AS logs
+JOIN pipedrive_api.deals AS listed
+  ON listed.id = logs.deal_id
+WHERE
+  logs.field_key IS NULL
+  AND (logs.update_time IS NULL OR logs.update_time = listed.update_time)

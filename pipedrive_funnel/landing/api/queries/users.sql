@@ -1,0 +1,6 @@
+SELECT
+  id,
+  name,
+  email,
+  modified
+FROM pipedrive_api.users
