@@ -20,15 +20,6 @@ MODEL (
   )
 );
 
-WITH renamed AS (
-  SELECT
-    deal_id::BIGINT AS deal_id,
-    changed_field_key::TEXT AS field_key,
-    NULLIF(new_value::TEXT, '') AS new_value,
-    change_time::TIMESTAMP AS change_timestamp,
-    @IF(@raw_schema = 'pipedrive_seed', change_time, loaded_at)::TIMESTAMP AS loaded_at
-  FROM @{raw_schema}.deal_changes
-)
 SELECT
   MD5(
     CONCAT_WS('|', deal_id::TEXT, field_key, COALESCE(new_value, ''), change_timestamp::TEXT)
@@ -38,4 +29,13 @@ SELECT
   new_value::TEXT AS new_value,
   change_timestamp::TIMESTAMP AS change_timestamp,
   loaded_at::TIMESTAMP AS loaded_at
-FROM renamed
+FROM (
+  /* No CTE: PostgreSQL would read the whole log for the changes of one deal, index or not */
+  SELECT
+    deal_id::BIGINT AS deal_id,
+    changed_field_key::TEXT AS field_key,
+    NULLIF(new_value::TEXT, '') AS new_value,
+    change_time::TIMESTAMP AS change_timestamp,
+    @IF(@raw_schema = 'pipedrive_seed', change_time, loaded_at)::TIMESTAMP AS loaded_at
+  FROM @{raw_schema}.deal_changes
+) AS renamed
