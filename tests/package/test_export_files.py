@@ -307,7 +307,7 @@ def test_the_mapping_of_steps_is_checked_too(
 
 
 def test_the_mapping_has_the_columns_of_its_model(samples: Callable[[str], Warehouse]):
-    model = samples("duckdb").model("pipedrive_analytics.dim_funnel_steps")
+    model = samples("duckdb").model("pipedrive_seed.funnel_steps")
     columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
     assert columns == FUNNEL_STEPS
 
@@ -388,6 +388,28 @@ def test_steps_of_landed_data_are_not_held_against_the_sample(
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert ("no stage 90" in done.stdout) == bool(code)
+
+
+@pytest.mark.parametrize(("raw_schema", "code"), [("pipedrive_seed", 1), ("pipedrive_raw", 0)])
+def test_the_linter_holds_steps_against_what_the_models_read(
+    tmp_path: Path, raw_schema: str, code: int
+):
+    project = seeds_with_steps(tmp_path, "4,Won,stage,90").parent
+    variables = {
+        "SQLMESH__VARIABLES__RAW_SCHEMA": raw_schema,
+        "SQLMESH__LINTER__RULES": "validexportfile",
+        "COLUMNS": "500",
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("sqlmesh"), "--paths", project, "lint"],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    said = "validexportfile: seeds/funnel_steps.csv, line 4: no stage 90; there are 1, 2, 3"
+    assert done.returncode == code, done.stdout + done.stderr
+    assert (said in done.stdout) == bool(code)
 
 
 def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
