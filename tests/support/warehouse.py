@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console as RichConsole
 from sqlmesh import Context
+from sqlmesh.core.config import Config
 from sqlmesh.core.console import TerminalConsole, get_console, set_console
 from sqlmesh.core.model import Model
 from sqlmesh.core.snapshot import Snapshot
@@ -91,6 +92,32 @@ def copy_project(
     return to
 
 
+def share_parsed_models(project: Path, directory: Path) -> None:
+    """Let a copy of the project use, and add to, what other copies have parsed and rendered.
+
+    SQLMesh looks up a model by the times of its files, which a copy keeps. The cache of snapshots
+    stays with the copy: a snapshot knows the tables of its own database.
+    """
+    cache = project / ".cache"
+    cache.mkdir()
+    for name in ("model_definition", "optimized_query"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(directory / name)
+
+
+class _Config(Config):
+    """A configuration whose models are the same on every database of a gateway."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What SQLMesh adds to the key of a parsed model."""
+        return Config.fingerprint.fget(self.copy(update={"gateways": {}}))  # type: ignore[attr-defined]
+
+
+class _Context(Context):
+    CONFIG_TYPE = _Config
+
+
 class _Undo(Exception):
     """Ends a transaction with a rollback."""
 
@@ -136,7 +163,7 @@ class Warehouse:
     def context(self) -> Context:
         """The SQLMesh context of the project as its files are at the first use."""
         with self._environment(SQLMESH__LINTER__ENABLED=str(self.lint).lower()):
-            return Context(paths=str(self.path), gateway=self.gateway)
+            return _Context(paths=str(self.path), gateway=self.gateway)
 
     def close(self) -> None:
         """Close the connections. The next use opens the project as its files are then."""
