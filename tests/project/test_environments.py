@@ -48,7 +48,7 @@ def physical_tables(warehouse: Warehouse) -> set[str]:
 def test_the_whole_way_on_the_command_line(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
-    """Plan dev, then prod, with unit tests and linter, and print the funnel: no noise."""
+    """Plan dev, then prod, with a unit test of each model and linter, and print the funnel."""
     warehouse = new_warehouse(gateway, with_tests=True)
     sqlmesh = (SQLMESH, "--gateway", gateway)
     dev = command(warehouse, *sqlmesh, "plan", "dev", "--auto-apply", "--no-prompts")
@@ -117,14 +117,21 @@ def test_a_bare_plan_goes_to_dev(sample: Warehouse) -> None:
     assert sample.context.config.default_target_environment == "dev"
 
 
-def test_dev_can_be_made_when_only_prod_exists(
-    gateway: str, new_warehouse: t.Callable[..., Warehouse]
-) -> None:
+@pytest.fixture(scope="module")
+def in_prod(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
+    """Plan the core of the project in prod; a test may add environments, and leaves prod alone."""
     warehouse = new_warehouse(gateway, core=True)
-    warehouse.plan("prod")
-    outcome = warehouse.plan("dev")
+    outcome = warehouse.plan("prod")
     assert outcome.error is None, outcome.output
-    assert february(warehouse, "dev") == FEBRUARY
+    return warehouse
+
+
+def test_dev_can_be_made_when_only_prod_exists(in_prod: Warehouse) -> None:
+    environments = in_prod.context.state_reader.get_environments_summary()
+    assert [environment.name for environment in environments] == ["prod"]
+    outcome = in_prod.plan("dev")
+    assert outcome.error is None, outcome.output
+    assert february(in_prod, "dev") == FEBRUARY
 
 
 BAD_CHANGES = {
@@ -134,12 +141,9 @@ BAD_CHANGES = {
 
 
 @pytest.mark.parametrize("bad_row", BAD_CHANGES.values(), ids=BAD_CHANGES.keys())
-def test_a_blocking_audit_leaves_prod_as_it_was(
-    gateway: str, new_warehouse: t.Callable[..., Warehouse], bad_row: str
-) -> None:
+def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse, bad_row: str) -> None:
     """The gate is upstream: no mart is touched, and prod keeps every row."""
-    warehouse = new_warehouse(gateway, core=True)
-    assert warehouse.plan("prod").error is None
+    warehouse = in_prod
     before = {model: warehouse.table(model, "prod") for model in MODELS}
     changes = warehouse.path / "seeds" / "deal_changes.csv"
     changes.write_text(changes.read_text() + bad_row + "\n900002,2024-05-01 10:00:00,stage_id,1\n")
