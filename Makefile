@@ -5,10 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SQLMESH := $(BIN)/sqlmesh --gateway $(GATEWAY)
 FUNNEL := $(BIN)/python -m pipedrive_funnel
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$(SOURCE)",api) --gateway $(GATEWAY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh test lint findings ui clean
+.PHONY: help install dev prod land refresh check test lint format findings ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,14 +40,21 @@ land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_r
 refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
 
+check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
+	$(PYTEST) -m quick
+
 test: lint ## Check everything that must pass, on DuckDB and PostgreSQL
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
 lint: install ## Check conventions and formatting
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(SQLMESH) format --check
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(SQLMESH) format --check \
+		|| { echo "To repair it: make format" >&2; exit 1; }
 	$(SQLMESH) lint
+
+format: install ## Repair the formatting, and of the conventions those that a machine can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(SQLMESH) format
 
 findings: install ## Write docs/findings.md from the marts of dev
 	@$(FUNNEL) findings dev --gateway $(GATEWAY)
