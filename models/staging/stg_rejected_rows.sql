@@ -14,7 +14,7 @@ MODEL (
     reject_id = 'MD5 of file, line, column and text',
     table_name = 'Raw table the row was for',
     file_name = 'File that holds the row',
-    line = 'Line of the file at which the row begins, 1 is the first; NULL when unknown',
+    line = 'Line of the file at which the row begins, 1 is the first; NULL when another tool does not tell it',
     column_name = 'Column whose value does not fit; NULL when the row as such is broken',
     reason = 'Defect of the row, and its repair',
     raw_text = 'The row as it stands in the file, 10000 characters at most',
