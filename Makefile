@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist lo
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$(SOURCE)",api) --gateway $(GATEWAY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh check test lint format findings ui clean
+.PHONY: help install dev prod land refresh check test lint format insights ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -56,8 +56,8 @@ format: install ## Repair the formatting, and of the conventions those that a ma
 	$(BIN)/ruff format
 	$(SQLMESH) format
 
-findings: install ## Write docs/findings.md from the marts of dev
-	@$(FUNNEL) findings dev --gateway $(GATEWAY)
+insights: install ## Write docs/insights.md from the marts of dev
+	@$(FUNNEL) insights dev --gateway $(GATEWAY)
 
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
 	$(SQLMESH) ui

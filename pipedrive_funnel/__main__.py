@@ -9,7 +9,7 @@ import sys
 
 from pipedrive_funnel import show
 from pipedrive_funnel.export import check
-from pipedrive_funnel.findings import command as findings
+from pipedrive_funnel.insights import command as insights
 from pipedrive_funnel.landing import command as land
 from pipedrive_funnel.landing import refresh
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m pipedrive_funnel", description="Commands of the Pipedrive sales funnel."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (check, land, refresh, show, findings):
+    for module in (check, land, refresh, show, insights):
         module.add_command(commands)
     options = parser.parse_args(arguments)
     return options.run(options)

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pipedrive_funnel.findings.queries import Activities, Check, Stage, Step
-from pipedrive_funnel.findings.text import days, number, percent, share
+from pipedrive_funnel.insights.queries import WARNING, Activities, Check, Stage, Step
+from pipedrive_funnel.insights.text import days, number, percent, share
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#E69F00", "#C8C8C8", "#222222"
 STYLE = {
@@ -208,12 +208,13 @@ def data_quality(checks: Sequence[Check]) -> Figure:
     """Draw how many rows the checks have found."""
     checks = sorted(checks, key=lambda check: (-check.rows, check.name))
     figure, axes = _figure("How many rows do the checks find?", 0.3 * len(checks) + 0.8)
-    for severity, colour in (("warning", ORANGE), ("oddity", BLUE)):
+    for severity in sorted({check.severity for check in checks}, key=lambda name: name != WARNING):
         rows = [y for y, check in enumerate(checks) if check.severity == severity]
         values = [checks[y].rows for y in rows]
         if rows:
             # From a half, or a single row would have no bar on a scale of logarithms
             widths = [value - 0.5 for value in values]
+            colour = ORANGE if severity == WARNING else BLUE
             bars = axes.barh(rows, widths, left=0.5, height=0.7, color=colour, label=severity)
             axes.bar_label(bars, [number(value) for value in values], padding=3, fontsize=8)
     _step_ticks(axes, [check.name for check in checks])

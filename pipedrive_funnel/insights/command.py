@@ -1,4 +1,4 @@
-"""Write the page that says what the marts hold, with plots: docs/findings.md."""
+"""Write the page that says what the marts hold, with plots: docs/insights.md."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT, show
-from pipedrive_funnel.findings.queries import MARTS, Marts
-from pipedrive_funnel.findings.text import counted
+from pipedrive_funnel.insights.queries import MARTS, Marts
+from pipedrive_funnel.insights.text import counted
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `findings` to the command line."""
+    """Add `insights` to the command line."""
     command = commands.add_parser(
-        "findings", help="write what the marts say to docs/findings.md", description=__doc__
+        "insights", help="write what the marts say to docs/insights.md", description=__doc__
     )
     command.add_argument("environment", nargs="?", default="dev", help="dev (default) or prod, ...")
     command.add_argument("--gateway", help="gateway of config.yaml; its default unless told")
@@ -22,16 +22,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--out",
         type=Path,
         metavar="FILE",
-        help="page to write, docs/findings.md unless told; plots go to a directory of its name",
+        help="page to write, docs/insights.md unless told; plots go to a directory of its name",
     )
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the page and its plots. Return 1, and say why, when that cannot be done."""
-    from pipedrive_funnel.findings.page import write_page  # matplotlib takes a second
+    from pipedrive_funnel.insights.page import write_page  # matplotlib takes a second
 
-    out: Path = options.out or PROJECT / "docs" / "findings.md"
+    out: Path = options.out or PROJECT / "docs" / "insights.md"
     try:
         with show.open_funnel(options.environment, options.gateway, MARTS) as (context, schema):
             page, plots = write_page(Marts(context.engine_adapter, schema), out.stem)

@@ -35,6 +35,7 @@ MARTS = (
     "rep_stage_transitions",
     "rep_time_in_stage",
 )
+WARNING = "warning"  # the severity that deserves a look
 
 
 class Step(t.NamedTuple):
@@ -367,7 +368,7 @@ class Marts:
         return sorted(found, key=lambda row: (row.reason is None, -row.deals, row.reason))
 
     def checks(self) -> list[Check]:
-        """Return the checks of the input: warnings before oddities, the most rows first."""
+        """Return the checks of the input: warnings first, and the most rows."""
         rows = self._ask(
             """
             SELECT
@@ -376,7 +377,7 @@ class Marts:
             """
         )
         found = [Check(*row) for row in rows]
-        return sorted(found, key=lambda row: (row.severity != "warning", -row.rows, row.name))
+        return sorted(found, key=lambda row: (row.severity != WARNING, -row.rows, row.name))
 
 
 def _decimal(value: float | None) -> Decimal | None:

@@ -1,10 +1,10 @@
-"""What the marts say, as a page with plots: docs/findings.md.
+"""What the marts say, as a page with plots: docs/insights.md.
 
-command  what is typed: `python -m pipedrive_funnel findings`
+command  what is typed: `python -m pipedrive_funnel insights`
 queries  the questions to the marts, and their answers
 page     the answers in words and tables
 plots    the answers as pictures
 text     numbers, and what Markdown needs
 
-docs/findings.md is written by `make findings`.
+docs/insights.md is written by `make insights`.
 """

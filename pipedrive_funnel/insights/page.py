@@ -10,9 +10,9 @@ from datetime import date
 from decimal import Decimal
 from urllib.parse import quote
 
-from pipedrive_funnel.findings import plots
-from pipedrive_funnel.findings.queries import Activities, CohortCell, Marts, Range
-from pipedrive_funnel.findings.text import (
+from pipedrive_funnel.insights import plots
+from pipedrive_funnel.insights.queries import WARNING, Activities, CohortCell, Marts, Range
+from pipedrive_funnel.insights.text import (
     change,
     counted,
     days,
@@ -43,7 +43,7 @@ def write_page(marts: Marts, directory: str) -> tuple[str, dict[str, str]]:
         "Lost reasons": page.lost_reasons,
         "Data quality": page.data_quality,
     }
-    blocks = ["# Findings", *page.head()]
+    blocks = ["# Insights", *page.head()]
     for position, (title, section) in enumerate(sections.items(), start=1):
         blocks += [f"## {position}. {title}", *section()]
     return "\n\n".join(blocks) + "\n", page.plots
@@ -78,7 +78,7 @@ class _Page:
             )
         return [
             f"As of {self.as_of}. {covered}",
-            "`make findings` writes this page and its plots from the marts: change the data or "
+            "`make insights` writes this page and its plots from the marts: change the data or "
             "the models, not the page. A *deal* counts in a *step* of the funnel in the month in "
             "which it first entered the stage, or in which a sales call that was done was due.",
         ]
@@ -494,10 +494,14 @@ class _Page:
         checks = self.marts.checks()
         found = [check for check in checks if check.rows]
         clean = sorted(check.name for check in checks if not check.rows)
+        usual = "".join(
+            f"; *{severity}* is usual in exports, and good to know"
+            for severity in sorted({check.severity for check in checks} - {WARNING})
+        )
         blocks = [
             f"{number(len(found))} of {counted(len(checks), 'check')} found something, as of "
-            f"{self.as_of}. A *warning* deserves a look; an *oddity* is usual in exports, and "
-            "good to know. The share is of the rows that the check looks at. "
+            f"{self.as_of}. A *{WARNING}* deserves a look{usual}. The share is of the rows that "
+            "the check looks at. "
             "`fct_data_quality_findings` has every row that was found."
         ]
         if found:

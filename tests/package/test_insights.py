@@ -1,4 +1,4 @@
-"""The page of findings: the committed one, its numbers, and data that has little to say."""
+"""The page of insights: the committed one, its numbers, and data that has little to say."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 from pipedrive_funnel import show
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.findings import text
-from pipedrive_funnel.findings.queries import MARTS, Marts
+from pipedrive_funnel.insights import text
+from pipedrive_funnel.insights.queries import MARTS, Marts
 from tests.support.figures import FUNNEL
 from tests.support.other_pipeline import FILES
 from tests.support.warehouse import PROJECT, Warehouse, copy_project, sample_files
 
-COMMITTED = PROJECT / "docs" / "findings.md"
+COMMITTED = PROJECT / "docs" / "insights.md"
 PLANNED_AT = "2025-03-12"  # the committed page was written of the sample planned then
 REAL_COUNTS = {  # counted in the export, not in the marts
     "Deals in the log": 1995,
@@ -55,19 +55,19 @@ REAL_CHECKS = {  # rows and deals
 }
 
 
-def run_findings(warehouse: Warehouse, out: Path) -> int:
+def run_insights(warehouse: Warehouse, out: Path) -> int:
     """Write the page of a warehouse's dev with the command, and return its exit code."""
     warehouse.close()  # DuckDB lets one in at a time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(show, "PROJECT", warehouse.path)
         for name, value in warehouse.settings.items():
             patch.setenv(name, value)
-        return main(["findings", "dev", "--gateway", warehouse.gateway, "--out", str(out)])
+        return main(["insights", "dev", "--gateway", warehouse.gateway, "--out", str(out)])
 
 
-def findings_of(warehouse: Warehouse, out: Path) -> str:
+def insights_of(warehouse: Warehouse, out: Path) -> str:
     """Write the page of a warehouse's dev, and return it."""
-    assert run_findings(warehouse, out) == 0
+    assert run_insights(warehouse, out) == 0
     return out.read_text(encoding="utf-8")
 
 
@@ -120,16 +120,16 @@ def changes(export: dict[str, pd.DataFrame], field: str) -> pd.DataFrame:
 def test_the_committed_page_is_of_the_sample(
     frozen_sample: Warehouse, gateway: str, committed: str, tmp_path: Path
 ) -> None:
-    out = tmp_path / "findings.md"
-    assert findings_of(frozen_sample, out) == committed, (
-        f"docs/findings.md is not what the command writes of the sample at {PLANNED_AT}"
+    out = tmp_path / "insights.md"
+    assert insights_of(frozen_sample, out) == committed, (
+        f"docs/insights.md is not what the command writes of the sample at {PLANNED_AT}"
     )
     if gateway == "postgres":
         return  # the page is the same, and with it the numbers of the plots
     written = {path.name: path.read_bytes() for path in out.with_suffix("").iterdir()}
     kept = {path.name: path.read_bytes() for path in COMMITTED.with_suffix("").iterdir()}
     assert written == kept
-    assert sorted(re.findall(r"\]\(findings/(.*?)\)", committed)) == sorted(kept)
+    assert sorted(re.findall(r"\]\(insights/(.*?)\)", committed)) == sorted(kept)
     for name, svg in kept.items():
         assert len(svg) < 150_000, name
         assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
@@ -243,7 +243,7 @@ def test_the_real_export_has_the_known_numbers(
         pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
     warehouse = new_warehouse("duckdb", Path(directory))
     assert warehouse.plan("dev", execution_time="2025-03-20").error is None
-    page = findings_of(warehouse, tmp_path / "real.md")
+    page = insights_of(warehouse, tmp_path / "real.md")
     assert "reaches from 2024-01-01 01:19:09 to 2025-03-11 17:17:07" in page
     counts = cells(section(page, "What is in the data"))
     assert {what: int(counts[what][0]) for what in REAL_COUNTS} == REAL_COUNTS
@@ -261,7 +261,7 @@ def test_an_empty_export_has_a_page(
         path = warehouse.path / "seeds" / f"{name}.csv"
         path.write_text(path.read_text().splitlines()[0] + "\n")
     assert warehouse.plan("dev", execution_time=PLANNED_AT).error is None
-    page = findings_of(warehouse, tmp_path / "empty.md")
+    page = insights_of(warehouse, tmp_path / "empty.md")
     assert "As of 2025-03-12. There are no deals." in page
     assert cells(page)["Deals in the log"] == ["0"]
     assert "`steps_without_deals`" in page
@@ -279,7 +279,7 @@ def test_another_funnel_has_a_page(
         (warehouse.path / "seeds" / f"{name}.csv").write_text(lines)
     outcome = warehouse.plan("dev", execution_time=PLANNED_AT)
     assert outcome.error is None, outcome.output
-    page = findings_of(warehouse, tmp_path / "other.md")
+    page = insights_of(warehouse, tmp_path / "other.md")
     assert r"Trial \| \<b\> \$x^2\$ \& \*y\*" in page
     assert "**1 deal reached Won, 0 of them in order.**" in page
     for plot in (tmp_path / "other").iterdir():
@@ -303,7 +303,7 @@ def empty_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_an_environment_without_marts_is_said(
     empty_project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["findings", "--gateway", "duckdb"]) == 1
+    assert main(["insights", "--gateway", "duckdb"]) == 1
     assert capsys.readouterr().err == (
         "There is no funnel in the environment dev: run `sqlmesh plan dev` first.\n"
     )
@@ -315,7 +315,7 @@ def test_a_missing_server_is_said(
 ) -> None:
     monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
     monkeypatch.setenv("POSTGRES_PORT", "1")
-    assert main(["findings", "prod", "--gateway", "postgres"]) == 1
+    assert main(["insights", "prod", "--gateway", "postgres"]) == 1
     error = capsys.readouterr().err
     assert "Connection refused" in error
     assert len(error.splitlines()) == 1
@@ -325,7 +325,7 @@ def test_a_page_that_cannot_be_written_is_said(
     frozen_sample: Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert run_findings(frozen_sample, tmp_path / "file" / "findings.md") == 1
+    assert run_insights(frozen_sample, tmp_path / "file" / "insights.md") == 1
     assert capsys.readouterr().err.startswith("The page cannot be written: ")
 
 
