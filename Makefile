@@ -6,7 +6,8 @@ BIN := .venv/bin
 SQLMESH := $(BIN)/sqlmesh --gateway $(GATEWAY)
 FUNNEL := $(BIN)/python -m pipedrive_funnel
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
-LAND := $(FUNNEL) land $(if $(SOURCE),csv "$(SOURCE)",api) --gateway $(GATEWAY)
+LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
+export SOURCE # a path may hold blanks
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh check test lint format insights ui clean
@@ -19,20 +20,21 @@ install: .venv/installed ## Create .venv and install what requirements.txt pins
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@# One line for all packages, in place of several each; what goes wrong is on stderr, whole
+	@(LC_ALL=C $(BIN)/python -m pip install --disable-pip-version-check --no-input \
+	    --progress-bar off --requirement requirements.txt; echo "exit $$?") \
+	  | awk -v all="$$(grep -c == requirements.txt)" \
+	    '/^Collecting/ { printf "\rInstalling packages: %d of %d", ++n, all; fflush() } \
+	     /^Installing/ { printf "\rInstalling %d packages: unpacking ", n; fflush() } \
+	     /^exit/ { status = $$2 } \
+	     END { if (n) print ""; exit status }'
 	@touch $@
 
 dev: install ## Build the funnel in the environment dev and print it
-	@$(FUNNEL) check
-	@$(FUNNEL) refresh dev --gateway $(GATEWAY)
-	$(SQLMESH) plan dev --auto-apply --no-prompts
-	@$(FUNNEL) show dev --gateway $(GATEWAY)
+	@$(FUNNEL) build dev --gateway $(GATEWAY)
 
 prod: install ## Promote to prod: views only, nothing is computed twice
-	@$(FUNNEL) check
-	$(SQLMESH) plan prod --auto-apply --no-prompts
-	@$(FUNNEL) refresh prod --gateway $(GATEWAY)
-	@$(FUNNEL) show prod --gateway $(GATEWAY)
+	@$(FUNNEL) build prod --gateway $(GATEWAY)
 
 land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_raw
 	@$(LAND)

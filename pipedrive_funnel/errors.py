@@ -1,22 +1,30 @@
-"""How a command ends that cannot do what was asked: a message and an exit code, no traceback."""
+"""How a command ends that cannot do what was asked: a message and an exit code, no traceback.
+
+0    done
+1    the database, the models or the data say no; the message says what to do
+2    the files cannot be landed, too much would be removed, or the command is mistyped
+3    the API cannot be read, or its settings are missing
+130  stopped by Ctrl-C or `kill`
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-DONE, FAILED, BAD_INPUT, NO_API = range(4)  # exit codes
-STOPPED = 130  # what shells say after Ctrl-C
+DONE, FAILED, BAD_INPUT, NO_API = range(4)
+STOPPED = 130  # as shells say it
 
 
-class LandingError(Exception):
-    """What was asked for cannot be done. The message is for people and says what to do.
+class FunnelError(Exception):
+    """A command cannot do what was asked. The message is for people and says what to do.
 
     Attributes:
         code: the exit code of the command.
-        advice: what to say below the message.
+        advice: a line below the message.
 
     """
 
@@ -24,13 +32,24 @@ class LandingError(Exception):
     advice = ""
 
 
-def exit_code(command: Callable[[], None], advice: str = "") -> int:
-    """Run a command and return its exit code, 0 if all went well.
+class LandingError(FunnelError):
+    """Data cannot be landed."""
 
-    Args:
-        command: what to run.
-        advice: what to say when it is stopped, or the database or the machine lets it down.
 
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Give advice when a person, the database or the machine stops the work inside."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(advice)
+        raise
+
+
+def exit_code(command: Callable[[], object]) -> int:
+    """Run a command and return its exit code.
+
+    Errors that nobody has foreseen pass through, and so does a reader that has seen enough.
     """
     stops: list[int] = []
 
@@ -38,18 +57,23 @@ def exit_code(command: Callable[[], None], advice: str = "") -> int:
         stops.append(number)  # DuckDB and SQLMesh make another error of the exception
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         command()
+    except BrokenPipeError:
+        raise
     except (Exception, KeyboardInterrupt) as error:
+        advice = getattr(error, "__notes__", [])
         if stops or isinstance(error, KeyboardInterrupt):
-            return _fail(STOPPED, f"Stopped. {advice}".rstrip())
-        if isinstance(error, LandingError):
+            return _fail(STOPPED, " ".join(["Stopped.", *advice]))
+        if isinstance(error, FunnelError):
             return _fail(error.code, str(error), error.advice)
         if reason := _reason_of(error):
-            return _fail(FAILED, reason, advice)
+            return _fail(FAILED, reason, *advice)
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return DONE
 
 

@@ -1,21 +1,17 @@
-"""Print the monthly funnel of an environment as a table, and where to look next."""
+"""Print the monthly funnel of an environment."""
 
 from __future__ import annotations
 
-import argparse
-import shutil
+import csv
 import sys
-import typing as t
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from pipedrive_funnel import PROJECT
-
-if t.TYPE_CHECKING:
-    from sqlmesh import Context
-    from sqlmesh.core.engine_adapter import EngineAdapter
+from pipedrive_funnel.errors import FunnelError
+from pipedrive_funnel.terminal import console, funnel, numbers, say, say_command, say_next
+from pipedrive_funnel.warehouse import Database
 
 Steps = Sequence[tuple[Decimal, str]]  # funnel step and name
 Report = Sequence[tuple[date, Decimal, int]]  # first day of the month, funnel step, deals
@@ -24,34 +20,30 @@ MONTHS_AT_MOST = 12
 MONTH_WIDTH = 8  # of '2024-02' and a blank
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `show` to the command line."""
-    command = commands.add_parser(
-        "show", help="print the funnel of the last full months", description=__doc__
-    )
-    command.add_argument("environment", nargs="?", default="dev", help="dev (default) or prod, ...")
-    command.add_argument("--gateway", help="gateway of config.yaml; its default unless told")
-    command.add_argument("--months", type=_positive, help="months to show; as many as fit")
-    command.set_defaults(run=run)
+def show(
+    environment: str,
+    gateway: str | None = None,
+    *,
+    months: int | None = None,
+    everything: bool = False,
+    as_csv: bool = False,
+) -> None:
+    """Print the funnel: its latest months, or all of it, as a table or as CSV.
 
+    Raises:
+        FunnelError: there is none to show, or the database cannot be read.
 
-def run(options: argparse.Namespace) -> int:
-    """Print the funnel. Return 1, and say why, when there is none to show."""
-    try:
-        with open_funnel(options.environment, options.gateway) as (context, schema):
-            steps, report = read_funnel(context.engine_adapter, schema)
-    except FunnelError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"\nDeals per month and funnel step in {options.environment}:\n")
-    print(funnel_table(steps, report, datetime.now(UTC).date(), options.months))
-    is_default = options.gateway == context.config.default_gateway
-    print(_next_steps(options.environment, schema, None if is_default else options.gateway))
-    return 0
+    """
+    with open_funnel(environment, gateway) as database:
+        if as_csv:
+            _write_csv(*read_funnel(database, environment))
+        elif everything:
+            _say_everything(database, environment)
+        else:
+            from pipedrive_funnel.build import next_steps
 
-
-class FunnelError(Exception):
-    """There is no funnel that can be read. The message says why."""
+            say_funnel(database, environment, months)
+            say_next(next_steps(database, environment))
 
 
 @contextmanager
@@ -59,101 +51,119 @@ def open_funnel(
     environment: str,
     gateway: str | None = None,
     marts: Sequence[str] = ("rep_sales_funnel_monthly",),
-) -> Iterator[tuple[Context, str]]:
-    """Give a context whose engine adapter reads the marts, and the schema that they are in.
+) -> Iterator[Database]:
+    """Give the database in which an environment has the marts.
 
     Raises:
-        FunnelError: the environment lacks one of the marts, or its database cannot be read, for
-            instance because another process holds the DuckDB file or the server is down.
+        FunnelError: it lacks one of them, or the database cannot be reached.
 
     """
-    import duckdb  # these take seconds to import: not for --help
-    import psycopg2
-    from sqlmesh import Context
-
-    context = Context(paths=PROJECT, gateway=gateway, load=False)
-    schema = analytics_schema(environment)
-    try:
-        tables = context.engine_adapter.fetchall(
-            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
-        )
-        if not set(marts) <= {table for (table,) in tables}:
+    with closing(Database(gateway)) as database:
+        if not set(marts) <= database.tables_of(environment):
             raise FunnelError(
                 f"There is no funnel in the environment {environment}: "
                 f"run `sqlmesh plan {environment}` first."
             )
-        yield context, schema
-    except (duckdb.Error, psycopg2.Error) as error:
-        raise FunnelError(f"The funnel cannot be read: {' '.join(str(error).split())}") from error
-    finally:
-        context.close()
+        yield database
 
 
-def read_funnel(adapter: EngineAdapter, schema: str) -> tuple[Steps, Report]:
-    """Read the steps and the report of a schema."""
-    steps = adapter.fetchall(
+def read_funnel(database: Database, environment: str) -> tuple[Steps, Report]:
+    """Read the steps and the report of an environment."""
+    schema = database.schema_of(environment)
+    steps = database.adapter.fetchall(
         f"SELECT funnel_step, kpi_name FROM {schema}.dim_funnel_steps ORDER BY funnel_step"
     )
-    report = adapter.fetchall(
-        f"SELECT month, funnel_step, deals_count FROM {schema}.rep_sales_funnel_monthly"
+    report = database.adapter.fetchall(
+        "SELECT month, funnel_step, deals_count "
+        f"FROM {schema}.rep_sales_funnel_monthly ORDER BY month, funnel_step"
     )
     return steps, report
 
 
-def analytics_schema(environment: str) -> str:
-    """Return the schema in which the marts of an environment are views."""
-    from sqlmesh.core.environment import Environment
+def say_funnel(database: Database, environment: str, months: int | None = None) -> None:
+    """Print the latest months of an environment, and say which they are."""
+    steps, report = read_funnel(database, environment)
+    today = datetime.now(UTC).date()
+    shown = months_to_show(steps, report, today, months or _months_that_fit(steps))
+    table = funnel_table(steps, report, shown, title=f"Deals per month, {environment}")
+    console.print(table, markup=False, soft_wrap=True)
+    all_months = {month for month, _, _ in report}
+    if all_months > set(shown):
+        gateway = None if database.is_default else database.gateway
+        is_early = max(all_months) > max(shown, default=max(all_months))
+        later = ", later ones are nearly empty or not over" * is_early
+        say(f"{len(shown)} of {len(all_months)} months{later}. All of them:")
+        say_command(funnel(f"show {environment} --all", gateway))
 
-    name = Environment.sanitize_name(environment)
-    suffix = "" if name == "prod" else f"__{name}"
-    return f"pipedrive_analytics{suffix}"
+
+def _months_that_fit(steps: Steps) -> int:
+    label_width = max((len(name) for _, name in steps), default=0)
+    return max(1, min(MONTHS_AT_MOST, (console.width - label_width) // MONTH_WIDTH))
 
 
-def funnel_table(steps: Steps, report: Report, today: date, months: int | None = None) -> str:
-    """Lay out the last full months of a report, one line a step.
+def months_to_show(steps: Steps, report: Report, today: date, count: int) -> list[date]:
+    """Return the latest months that a person wants to see: those with something in them.
+
+    The last of them is the latest full month in which deals reached the first step that is ever
+    reached, and at least half of the steps. After it come months that only the tail of the funnel
+    fills, or the month of `today`, which has not ended.
 
     Args:
-        steps: the lines, in their order.
+        steps: all steps.
         report: what fills them.
-        today: the month of this day (UTC) has not ended and is left out.
-        months: how many to show; as many as fit the terminal when None, 12 at most.
+        today: a day (UTC).
+        count: how many to return at most.
 
     """
-    label_width = max((len(name) for _, name in steps), default=0)
-    if months is None:
-        room = shutil.get_terminal_size().columns - label_width
-        months = max(1, min(MONTHS_AT_MOST, room // MONTH_WIDTH))
     this_month = today.replace(day=1)
-    shown = sorted({month for month, _, _ in report if month < this_month})[-months:]
-    if not shown:
-        return "  no deals in a full month"
+    filled: dict[date, set[Decimal]] = {}
+    for month, step, _ in report:
+        if month < this_month:
+            filled.setdefault(month, set()).add(step)
+    first = min((step for reached in filled.values() for step in reached), default=None)
+    lively = [
+        month
+        for month, reached in filled.items()
+        if first in reached and 2 * len(reached) >= len(steps)
+    ]
+    last = max(lively or filled, default=this_month)
+    return sorted(month for month in filled if month <= last)[-count:]
+
+
+def funnel_table(steps: Steps, report: Report, months: Sequence[date], title: str = "") -> str:
+    """Lay out months of a report, one line a step."""
+    if not months:
+        return f"{title}: no deals in a full month"
+    label_width = max(len(name) for _, name in steps)
     deals = {(month, step): count for month, step, count in report}
-    lines = [" " * label_width + "".join(f"{month:%Y-%m}".rjust(MONTH_WIDTH) for month in shown)]
-    for step, name in steps:
-        cells = (str(deals.get((month, step), "")) for month in shown)
-        lines.append(name.ljust(label_width) + "".join(c.rjust(MONTH_WIDTH) for c in cells))
+
+    def line(label: str, cells: Iterable[object]) -> str:
+        return label.ljust(label_width) + "".join(str(cell).rjust(MONTH_WIDTH) for cell in cells)
+
+    lines = [
+        line(title[:label_width], (f"{month:%Y-%m}" for month in months)),
+        *(line(name, (deals.get((month, step), "") for month in months)) for step, name in steps),
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _next_steps(environment: str, schema: str, gateway: str | None) -> str:
-    """Return what to type next, with the gateway where it is not the default one."""
-    make = f" GATEWAY={gateway}" if gateway else ""
-    option = f" --gateway {gateway}" if gateway else ""
-    promote = f"  make prod{make}\n      promote it to prod\n" if environment != "prod" else ""
-    return (
-        "\nWhere to look next:\n"
-        f"{promote}"
-        f"  make ui{make}\n"
-        "      models, columns and lineage in the browser\n"
-        f'  .venv/bin/sqlmesh{option} fetchdf "SELECT * FROM {schema}.rep_sales_funnel_monthly"\n'
-        "      the whole report\n"
-        "  README.md\n"
-        "      environments, quality tests, your own Pipedrive data\n"
-    )
+def _say_everything(database: Database, environment: str) -> None:
+    """Print all months, one line each, and the steps that the columns stand for."""
+    steps, report = read_funnel(database, environment)
+    deals = {(month, step): count for month, step, count in report}
+    table = numbers(["month", *(f"{step.normalize():f}" for step, _ in steps)])
+    for month in sorted({month for month, _, _ in report}):
+        table.add_row(f"{month:%Y-%m}", *(str(deals.get((month, step), "")) for step, _ in steps))
+    say(f"Deals per month and funnel step in {environment}:\n")
+    console.print(table)
+    say()
+    for _, name in steps:
+        say(name, indent=2)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+def _write_csv(steps: Steps, report: Report) -> None:
+    """Print the rows of the report."""
+    names = dict(steps)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["month", "funnel_step", "kpi_name", "deals_count"])
+    writer.writerows([month, step, names[step], count] for month, step, count in report)

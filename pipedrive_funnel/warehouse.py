@@ -1,56 +1,98 @@
-"""The database behind a gateway of config.yaml, as SQLMesh and dlt reach it.
+"""The database behind a gateway of config.yaml: the one way to it, its schemas, a plan and a run.
 
-Connection settings are said once, in config.yaml: SQLMesh's engine adapter runs our SQL, and dlt's
-pipelines load with the same settings.
+Connection settings are said once, in config.yaml: SQLMesh's engine adapter runs our SQL, dlt's
+pipelines load with the same settings, and plans and runs go through the same SQLMesh context.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import re
+import shlex
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.errors import LandingError
+from pipedrive_funnel.contract import SCHEMA, read_tables
+from pipedrive_funnel.errors import FunnelError
 from pipedrive_funnel.landing.dlt_settings import configure_dlt
 from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
     import dlt
+    from sqlmesh import Context
     from sqlmesh.core.engine_adapter import EngineAdapter
 
+OLDEST_POSTGRES = 16
 _LANDING_LOCK = 7_331_205  # any number: which advisory lock of a PostgreSQL database is ours
 
 
-class DatabaseError(LandingError):
+class DatabaseError(FunnelError):
     """A database cannot be used."""
 
 
+class BuildError(FunnelError):
+    """A plan or run has failed."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a plan or run has done to an environment.
+
+    Attributes:
+        environment: its name.
+        is_new: whether it was not there before.
+        has_changed: whether models are other than before.
+        tables: how many tables and views were built.
+
+    """
+
+    environment: str
+    is_new: bool
+    has_changed: bool
+    tables: int
+
+
 class Database:
-    """A database to land in.
+    """A gateway's database. It is reached when it is first used.
 
     Attributes:
         gateway: its name in config.yaml.
         is_default: whether commands mean this gateway when they name none.
         raw_schema: the schema that the project's models read, by config.yaml and .env.
-        adapter: SQLMesh's connection to it.
+        project: the directory of config.yaml.
 
     """
 
-    def __init__(self, gateway: str | None = None, project: Path = PROJECT) -> None:
-        """Read the gateway from config.yaml, the default one when `gateway` is None.
+    def __init__(self, gateway: str | None = None, project: Path | None = None) -> None:
+        """Read the gateway from config.yaml.
+
+        Args:
+            gateway: its name; the default one when None.
+            project: the directory of config.yaml; this one when None.
 
         Raises:
-            DatabaseError: config.yaml is wrong or has no such gateway, or landing does not support
-                its engine.
+            DatabaseError: config.yaml is wrong or has no such gateway, or the project does not
+                support its engine.
 
         """
         from sqlmesh import Context  # takes seconds to import
+        from sqlmesh.core.console import set_console
         from sqlmesh.utils.errors import ConfigError
 
+        from pipedrive_funnel.console import FunnelConsole
+
+        self.project = project or PROJECT
+        self._console = FunnelConsole(self.project, lambda query: self.adapter.fetchdf(query))
+        set_console(self._console)  # a context takes the one that is set
         try:
-            self._context = Context(paths=project, gateway=gateway, load=False)
+            self._context = Context(paths=self.project, gateway=gateway, load=False)
             config = self._context.config
             settings = config.get_gateway(gateway)
         except ConfigError as error:
@@ -58,25 +100,236 @@ class Database:
         self.gateway = gateway or config.default_gateway
         self.is_default = self.gateway == config.default_gateway
         self.raw_schema: str = (config.variables | settings.variables)["raw_schema"]
-        self.adapter: EngineAdapter = self._context.engine_adapter
+        if not self.is_default:
+            self._console.option = f" --gateway {shlex.quote(self.gateway)}"
         self._connection = config.get_connection(gateway)
-        if self.adapter.dialect not in ("duckdb", "postgres"):
+        if self._connection.type_ not in ("duckdb", "postgres"):
             raise DatabaseError(
-                f"Gateway {self.gateway} is {self.adapter.dialect}. "
-                "Landing writes to DuckDB and PostgreSQL."
+                f"Gateway {self.gateway} is {self._connection.type_}. "
+                "The project works on DuckDB and PostgreSQL."
             )
+
+    @cached_property
+    def adapter(self) -> EngineAdapter:
+        """SQLMesh's connection to the database.
+
+        Raises:
+            DatabaseError: the database cannot be reached, or is too old.
+
+        """
+        import duckdb
+        import psycopg2
+
+        adapter = self._context.engine_adapter
+        try:
+            if adapter.dialect == "postgres":
+                version = adapter.fetchone("SHOW server_version")[0]
+                if int(version.split(".")[0]) < OLDEST_POSTGRES:
+                    raise DatabaseError(
+                        f"PostgreSQL at {self.address} is version {version}: "
+                        f"the project needs {OLDEST_POSTGRES} or newer. Nothing was written."
+                    )
+            else:
+                adapter.fetchone("SELECT 1")
+        except duckdb.IOException as error:
+            raise DatabaseError(self._why_not_opened(str(error))) from error
+        except psycopg2.OperationalError as error:
+            raise DatabaseError(self._why_not_reached(str(error))) from error
+        return adapter
+
+    @property
+    def address(self) -> str:
+        """Where the database is: a file, or host, port and name."""
+        if self._connection.type_ == "duckdb":
+            return os.path.relpath(self._connection.database or ":memory:")
+        return f"{self._connection.host}:{self._connection.port}/{self._connection.database}"
+
+    def _why_not_opened(self, said: str) -> str:
+        """Say in a line why a DuckDB file cannot be opened."""
+        if holder := re.search(r"lock is held in (\S+) \(PID (\d+)\)", said):
+            by = f"process {holder[2]} ({Path(holder[1]).name})"
+            return (
+                f"{self._connection.database} is open in {by}, and DuckDB lets one in at a time: "
+                "close that, for example `make ui`, and try again."
+            )
+        return f"The database says: {' '.join(said.split())}"
+
+    def _why_not_reached(self, said: str) -> str:
+        """Say in a line why a server cannot be reached."""
+        reason = re.split(r"failed: (?:FATAL: *)?", said)[-1].strip().splitlines()[0].rstrip(".")
+        if "FATAL" in said:
+            return (
+                f"PostgreSQL at {self.address} turns us away: {reason}. "
+                "Compare POSTGRES_* in .env with the server."
+            )
+        return (
+            f"PostgreSQL at {self.address} does not answer: {reason}. "
+            "Start it: docker compose up -d --wait (or set POSTGRES_* in .env)."
+        )
 
     def close(self) -> None:
         """Close the connections, so that others can open a DuckDB file."""
-        self.adapter.close()
+        self._context.engine_adapter.close()
         self._context.close()
+
+    # --- environments -----------------------------------------------------------------------------
+
+    @property
+    def reads_raw_tables(self) -> bool:
+        """Whether the project's models read what is landed, and not the sample."""
+        return self.raw_schema == SCHEMA
+
+    def schema_of(self, environment: str) -> str:
+        """Return the schema in which the marts of an environment are views."""
+        from sqlmesh.core.environment import Environment
+
+        name = Environment.sanitize_name(environment)
+        return "pipedrive_analytics" if name == "prod" else f"pipedrive_analytics__{name}"
+
+    def tables_of(self, environment: str) -> set[str]:
+        """Return the names of the marts that an environment has."""
+        rows = self.adapter.fetchall(
+            "SELECT table_name FROM information_schema.tables "
+            f"WHERE table_schema = '{self.schema_of(environment)}'"
+        )
+        return {name for (name,) in rows}
 
     def reads_landed(self, environment: str) -> bool:
         """Tell whether an environment is there and reads landed tables, not the sample."""
-        planned = self._context.state_reader.get_environment(environment)
+        planned = self._reached.state_reader.get_environment(environment)
         return planned is not None and not any(
             "pipedrive_seed" in snapshot.name for snapshot in planned.snapshots
         )
+
+    def check_raw_tables(self) -> None:
+        """Make sure that there is something for the models to read.
+
+        Raises:
+            DatabaseError: nothing has been landed.
+
+        """
+        if not self.reads_raw_tables:
+            return
+        for name in read_tables(self.project):
+            if not self.adapter.table_exists(f"{SCHEMA}.{name}"):
+                raise DatabaseError(
+                    f"The models read {SCHEMA}, which has no table {name}. Land first: make land"
+                )
+
+    def plan(self, environment: str) -> Built:
+        """Bring an environment to the models of the project, and to all that was landed.
+
+        That is one pass for dev and prod alike: the plan also runs what has arrived since, so
+        that a table is computed once, by the version that the environment will show. A run
+        before the plan would compute versions that the plan throws away, and a run after it
+        would compute new tables twice. The sample's changes arrive when they happened, and
+        nothing is run for them: a second plan has nothing to do.
+
+        The linter always runs, and the unit tests when a model is other than in the environment.
+
+        Raises:
+            BuildError: a test fails, an audit blocks, or the models are wrong.
+            DatabaseError: nothing has been landed.
+
+        """
+        self.check_raw_tables()
+        context = self._loaded
+        now = datetime.now(UTC)  # SQLMesh's own takes whole minutes: later arrivals would wait
+        landed = {"run": True, "ignore_cron": True, "execution_time": now}
+        with self._explained(f"{environment} was not built, and nothing was published."):
+            builder = context.plan_builder(
+                environment,
+                skip_tests=True,
+                **(landed if self.reads_raw_tables else {}),
+            )
+            plan = builder.build()
+            changes = plan.context_diff
+            if changes.added or changes.modified_snapshots:
+                self._test()
+            self._console.show_changes(plan)
+            builder.apply()
+        return Built(
+            environment,
+            changes.is_new_environment,
+            changes.has_snapshot_changes,
+            self._console.built,
+        )
+
+    def run(self, environment: str) -> Built:
+        """Process what was landed since an environment was computed, with the models it has.
+
+        Raises:
+            BuildError: an audit blocks.
+
+        """
+        from sqlmesh.utils.errors import SQLMeshError
+
+        with self._explained(
+            f"{environment} was not refreshed; models that were not built show what they did."
+        ):
+            # Without ignore_cron a second run of a day does nothing
+            if self._reached.run(environment, ignore_cron=True).is_failure:
+                raise SQLMeshError("The run has failed.")
+        return Built(environment, False, False, self._console.built)
+
+    def _test(self) -> None:
+        """Run the unit tests of the models.
+
+        Raises:
+            PlanError: one fails.
+
+        """
+        from sqlmesh.utils.errors import PlanError
+
+        from pipedrive_funnel.terminal import console
+
+        with console.status("Testing the models"):
+            result = self._loaded.test()
+        if not result.wasSuccessful():
+            raise PlanError("Unit tests fail.")
+
+    @property
+    def _reached(self) -> Context:
+        """The context, once the database is known to answer."""
+        assert self.adapter
+        return self._context
+
+    @cached_property
+    def _loaded(self) -> Context:
+        """The context with the models of the project."""
+        from pipedrive_funnel.terminal import console
+
+        context = self._reached
+        with self._explained("Nothing was built."), console.status("Reading the models"):
+            context.load()
+        return context
+
+    @contextmanager
+    def _explained(self, consequence: str) -> Iterator[None]:
+        """Log what SQLMesh does inside, and make an error for people of its errors.
+
+        Raises:
+            BuildError: SQLMesh has failed.
+
+        """
+        from sqlglot.errors import SqlglotError
+        from sqlmesh import configure_logging, remove_excess_logs
+        from sqlmesh.utils.errors import SQLMeshError
+
+        # SQLMesh's telemetry, switched off, has set one up that would print all that is logged
+        logging.getLogger().handlers.clear()
+        logs = self.project / "logs"
+        configure_logging(log_file_dir=logs)
+        remove_excess_logs(logs, self._context.config.log_limit)
+        try:
+            yield
+        except BuildError:
+            raise
+        except (SQLMeshError, SqlglotError, ValueError) as error:
+            said = "See above." if self._console.has_explained else str(error)
+            raise BuildError(f"{consequence} {said}") from error
+
+    # --- landing ----------------------------------------------------------------------------------
 
     @contextmanager
     def pipeline(self, dataset: str) -> Iterator[dlt.Pipeline]:

@@ -12,7 +12,6 @@ types of the files beside it; of landed data, the audits say which steps have no
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import textwrap
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from pipedrive_funnel import PROJECT
 from pipedrive_funnel.contract import FUNNEL_STEPS, file_columns, read_tables
+from pipedrive_funnel.errors import FunnelError
 from pipedrive_funnel.export.judge import Judge, Unreadable
 
 LISTED = 5  # defects of a file that are described; the others are counted
@@ -108,28 +108,33 @@ def _described(name: str, defects: Iterator[tuple[int, str]]) -> list[str]:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `check` to the command line."""
-    command = commands.add_parser(
-        "check",
-        help="check the CSV files of an export",
-        description="Check the CSV files of a Pipedrive export against external_models.yaml, and "
-        "the steps of funnel_steps.csv against the stages and activity types beside it. Once the "
-        "models read landed data, the steps are those of that, and are not held against seeds/.",
-    )
-    command.add_argument("directory", nargs="?", type=Path, default=PROJECT / "seeds")
-    command.set_defaults(run=run)
+def check(directory: Path) -> None:
+    """Print whether the files in a directory have defects, and which.
+
+    The steps of the funnel are held against the files unless the models may read landed data:
+    then they are the steps of that, and not of seeds/.
+
+    Raises:
+        FunnelError: there are some.
+
+    """
+    is_sample = directory.resolve() == PROJECT / "seeds"
+    files = check_files(directory, with_steps=not (is_sample and _may_read_landed()))
+    print(f"{files} files in {os.path.relpath(directory)}: no defects")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the defects of the files in a directory. Return 1 if there are any."""
-    is_sample = options.directory.resolve() == PROJECT / "seeds"
-    checked, defects = check_export(
-        options.directory, with_steps=not (is_sample and _may_read_landed())
-    )
-    directory = os.path.relpath(options.directory)
-    print(*(defects or [f"{checked} files in {directory}: no defects"]), sep="\n")
-    return 1 if defects else 0
+def check_files(directory: Path, *, with_steps: bool) -> int:
+    """Check the files in a directory, and return how many they are; see `check_export`.
+
+    Raises:
+        FunnelError: there are defects. They are printed.
+
+    """
+    checked, defects = check_export(directory, with_steps=with_steps)
+    if defects:
+        print(*defects, sep="\n")
+        raise FunnelError(f"Repair the files in {os.path.relpath(directory)} first.")
+    return checked
 
 
 def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,19 @@ from pipedrive_funnel import PROJECT
 
 SEED = 2024
 DEFAULT_OUT = PROJECT / "seeds"
+# The data quality checks that warn of the sample: it has what real exports have, and it ages
+WARNINGS = frozenset(
+    (
+        "data_freshness",
+        "funnel_completeness",
+        "funnel_progression_logic",
+        "no_recent_changes",
+        "report_recency",
+        "stage_activity_consistency",
+        "steps_gone_silent",
+        "unknown_deals",
+    )
+)
 
 # --- what the files are calibrated to -------------------------------------------------------------
 
@@ -456,6 +470,17 @@ def write_sample(out: Path, scale: int = 1, seed: int = SEED) -> None:
     _write(make_lists(seed), out)
     for chunk in range(scale):
         _write(make_chunk(seed, chunk), out, append=chunk > 0)
+
+
+def is_sample(directory: Path) -> bool:
+    """Tell whether a directory has the six files as they were shipped."""
+    with tempfile.TemporaryDirectory() as shipped:
+        write_sample(Path(shipped))
+        return all(
+            (directory / file.name).is_file()
+            and (directory / file.name).read_bytes() == file.read_bytes()
+            for file in Path(shipped).iterdir()
+        )
 
 
 def _number(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -96,7 +96,8 @@ import os, sys, threading
 import duckdb
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.landing import command, refresh
+from pipedrive_funnel import build
+from pipedrive_funnel.landing import command
 
 number, *arguments = sys.argv[1:]
 
@@ -106,7 +107,7 @@ def query(gateway):
     duckdb.execute("SELECT SUM(i) FROM RANGE(1_000_000_000) AS t (i)").fetchall()
 
 
-command.Database = refresh.Database = query
+command.Database = build.Database = query
 sys.exit(main(arguments))
 """
 

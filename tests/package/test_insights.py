@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipedrive_funnel import show
+from pipedrive_funnel import warehouse as gateways
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.insights import text
 from pipedrive_funnel.insights.queries import MARTS, Marts
@@ -59,7 +59,7 @@ def run_insights(warehouse: Warehouse, out: Path) -> int:
     """Write the page of a warehouse's dev with the command, and return its exit code."""
     warehouse.close()  # DuckDB lets one in at a time
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(show, "PROJECT", warehouse.path)
+        patch.setattr(gateways, "PROJECT", warehouse.path)
         for name, value in warehouse.settings.items():
             patch.setenv(name, value)
         return main(["insights", "dev", "--gateway", warehouse.gateway, "--out", str(out)])
@@ -293,7 +293,7 @@ def test_another_funnel_has_a_page(
 def empty_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Point the command at a project whose DuckDB file is not there yet."""
     project = copy_project(tmp_path / "project")
-    monkeypatch.setattr(show, "PROJECT", project)
+    monkeypatch.setattr(gateways, "PROJECT", project)
     monkeypatch.setenv(
         "SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE", str(tmp_path / "empty.duckdb")
     )

@@ -55,7 +55,10 @@ class Settings:
         """
         token = os.environ.get("PIPEDRIVE_API_TOKEN", "").strip()
         if not token:
-            raise ApiError("Set PIPEDRIVE_API_TOKEN to the API token of your Pipedrive account.")
+            raise ApiError(
+                "Set PIPEDRIVE_API_TOKEN in .env to land what Pipedrive's API gives, or name the "
+                "directory of an export: make land SOURCE=path/to/export."
+            )
         if not re.fullmatch(r"[!-~]+", token):
             raise ApiError("PIPEDRIVE_API_TOKEN has characters that no token has: copy it anew.")
         pipeline = os.environ.get("PIPEDRIVE_PIPELINE_ID", "").strip()

@@ -1,0 +1,66 @@
+"""Build an environment and show it: behind `make dev`, `make prod` and `make refresh`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from pipedrive_funnel.export.check import check_files
+from pipedrive_funnel.show import say_funnel
+from pipedrive_funnel.summary import say_summary
+from pipedrive_funnel.terminal import funnel, make, say, say_next
+from pipedrive_funnel.warehouse import Built, Database
+
+
+def build(environment: str, gateway: str | None = None) -> None:
+    """Check the files, bring an environment to them and to what was landed, and show it.
+
+    Raises:
+        FunnelError: a file has a defect, or see `Database.plan`.
+
+    """
+    with closing(Database(gateway)) as database:
+        # Landed data has steps of its own: those in seeds/ are not held against the sample's stages
+        check_files(database.project / "seeds", with_steps=not database.reads_raw_tables)
+        built = database.plan(environment)
+        say()
+        say_funnel(database, environment)
+        say()
+        say_summary(database, built)
+        say_next(next_steps(database, environment), at_length=built.has_changed)
+
+
+def refresh(environment: str, gateway: str | None = None) -> None:
+    """Process what was landed since an environment was computed, with the models it has.
+
+    Nothing is to be done while the models read the sample.
+
+    Raises:
+        FunnelError: nothing has been landed, or see `Database.run`.
+
+    """
+    with closing(Database(gateway)) as database:
+        database.check_raw_tables()
+        if database.reads_raw_tables and database.reads_landed(environment):
+            finish_refresh(database, database.run(environment))
+        else:
+            say(f"Nothing to do: {environment} does not read landed data.")
+
+
+def finish_refresh(database: Database, built: Built) -> None:
+    """Say what an environment shows after a refresh, and what to type next."""
+    say(f"\n{built.environment} shows what was landed.")
+    say_summary(database, built)
+    gateway = None if database.is_default else database.gateway
+    say_next([(funnel(f"show {built.environment}", gateway), "print the funnel")])
+
+
+def next_steps(database: Database, environment: str) -> list[tuple[str, str]]:
+    """Return what to type or to open after an environment was built or shown."""
+    gateway = None if database.is_default else database.gateway
+    steps = [
+        (make("insights", gateway), "write what the marts say to docs/insights.md"),
+        ("README.md", "environments, data quality, your own Pipedrive data"),
+    ]
+    if environment != "prod":
+        steps.insert(0, (make("prod", gateway), f"promote {environment} to prod"))
+    return steps

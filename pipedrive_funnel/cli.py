@@ -1,0 +1,183 @@
+"""The command line: `python -m pipedrive_funnel`, or `pipedrive-funnel` where it is installed.
+
+Commands import their work when they are called: SQLMesh, dlt and matplotlib take seconds.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipedrive_funnel import PROJECT
+from pipedrive_funnel.errors import advising, exit_code
+
+DIRECTORY = click.Path(path_type=Path)
+gateway_option = click.option("--gateway", help="Gateway of config.yaml; its default unless told.")
+environment_argument = click.argument("environment", default="dev")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Commands of the Pipedrive sales funnel."""
+
+
+@commands.command("check", short_help="Check the CSV files of an export.")
+@click.argument("directory", type=DIRECTORY, default=PROJECT / "seeds")
+def check_command(directory: Path) -> None:
+    """Check the CSV files of a Pipedrive export against external_models.yaml.
+
+    The steps of funnel_steps.csv are held against the stages and activity types beside it. Once
+    the models read landed data, the steps are those of that, and are not held against seeds/.
+    """
+    from pipedrive_funnel.export.check import check
+
+    check(directory)
+
+
+@commands.command("build", short_help="Build an environment and print its funnel.")
+@environment_argument
+@gateway_option
+def build_command(environment: str, gateway: str | None) -> None:
+    """Build ENVIRONMENT (dev unless told) from the models and from what was landed.
+
+    The files in seeds/ are checked first. At the end stand the funnel, what was built and what
+    the data quality checks warn of.
+    """
+    from pipedrive_funnel.build import build
+
+    build(environment, gateway)
+
+
+@commands.command("refresh", short_help="Process what was landed since an environment was built.")
+@click.argument("environment")
+@gateway_option
+def refresh_command(environment: str, gateway: str | None) -> None:
+    """Process what was landed since ENVIRONMENT was built, with the models that it has.
+
+    Nothing is to be done while the models read the sample.
+    """
+    from pipedrive_funnel.build import refresh
+
+    refresh(environment, gateway)
+
+
+@commands.command("show", short_help="Print the funnel of the latest months, or all of it.")
+@environment_argument
+@gateway_option
+@click.option("--months", type=click.IntRange(min=1), help="Months to show; as many as fit.")
+@click.option("--all", "everything", is_flag=True, help="Show the whole report.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the whole report as CSV.")
+def show_command(
+    environment: str, gateway: str | None, months: int | None, everything: bool, as_csv: bool
+) -> None:
+    """Print the monthly funnel of ENVIRONMENT (dev unless told)."""
+    from pipedrive_funnel.show import show
+
+    show(environment, gateway, months=months, everything=everything, as_csv=as_csv)
+
+
+@commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
+@environment_argument
+@gateway_option
+@click.option(
+    "--out",
+    type=DIRECTORY,
+    metavar="FILE",
+    default=PROJECT / "docs" / "insights.md",
+    help="Page to write, docs/insights.md unless told; plots go to a directory of its name.",
+)
+def insights_command(environment: str, gateway: str | None, out: Path) -> None:
+    """Write the page that says what the marts of ENVIRONMENT hold, with plots."""
+    from pipedrive_funnel.insights.command import write
+
+    write(environment, gateway, out)
+
+
+# --- landing --------------------------------------------------------------------------------------
+
+
+def landing_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Add the options that both ways to land have."""
+    for option in (
+        click.option(
+            "--replace",
+            is_flag=True,
+            help="Also remove changes of deals that this source lacks: after another source.",
+        ),
+        click.option(
+            "--allow-removals",
+            is_flag=True,
+            help="Also land when more than half of a table's rows are gone from the source.",
+        ),
+        click.option(
+            "--refresh",
+            is_flag=True,
+            help="Bring prod up to date afterwards, so that it shows what was landed.",
+        ),
+        click.option("--dry-run", is_flag=True, help="Check, and write nothing."),
+        gateway_option,
+    ):
+        command = option(command)
+    return command
+
+
+@commands.group("land", short_help="Land an export, or Pipedrive's API, for the models to read.")
+def land_group() -> None:
+    """Land your own Pipedrive data: an export in CSV files, or what the API gives.
+
+    docs/landing.md explains both.
+    """
+
+
+@land_group.command("csv", short_help="The six CSV files of an export.")
+@click.argument("directory", type=DIRECTORY, metavar="DIR")
+@click.option("--strict", is_flag=True, help="Land nothing if a row is rejected.")
+@landing_options
+def land_csv_command(directory: Path, strict: bool, **options: str | bool | None) -> None:
+    """Land the six CSV files of an export that are in DIR."""
+    from pipedrive_funnel.landing import command
+
+    with advising("Landing again is safe."):
+        command.land_csv(command.Options(**options), directory, strict=strict)
+
+
+@land_group.command("api", short_help="Pipedrive's API; PIPEDRIVE_* say which account.")
+@click.option("--full", is_flag=True, help="Read all, not just what changed.")
+@click.option(
+    "--suggest-steps",
+    is_flag=True,
+    help="Only write seeds/funnel_steps.csv anew, from the stages of the account.",
+)
+@landing_options
+def land_api_command(full: bool, suggest_steps: bool, **options: str | bool | None) -> None:
+    """Land what Pipedrive's API gives; PIPEDRIVE_* say which account."""
+    from pipedrive_funnel.landing import command
+
+    with advising("Landing again is safe."):
+        if suggest_steps:
+            command.suggest_steps(command.Options(**options))
+        else:
+            command.land_api(command.Options(**options), full=full)
+
+
+# --- the process ----------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # texts of an export may have any character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    program = "python -m pipedrive_funnel"
+    try:
+        return exit_code(lambda: commands.main(arguments, program, standalone_mode=False))
+    except click.ClickException as error:  # mistyped
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

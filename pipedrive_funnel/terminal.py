@@ -1,0 +1,82 @@
+"""The terminal of a person: one place to print to, and hints that can be typed as they stand."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls it where the error is caught; the command line ends it
+
+
+console = _Console(highlight=False)
+
+
+def say(text: str = "", *, label: str = "", indent: int = 0, style: str | None = None) -> None:
+    """Print a text of words, broken where the terminal ends.
+
+    Args:
+        text: one or more lines.
+        label: what stands before the first of them, and nothing below it.
+        indent: how many blanks are before each line.
+        style: a colour of rich.
+
+    """
+    first = " " * indent + label
+    for line in text.split("\n"):
+        broken = textwrap.fill(
+            line,
+            max(20, console.width),
+            initial_indent=first,
+            subsequent_indent=" " * len(first),
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            drop_whitespace=True,
+        )
+        console.print(broken, style=style, markup=False, soft_wrap=True)
+        first = " " * len(first)
+
+
+def say_command(text: str, *, indent: int = 2) -> None:
+    """Print something to type or to open, on one line however narrow the terminal is."""
+    console.print(" " * indent + text, markup=False, soft_wrap=True)
+
+
+def say_next(steps: Sequence[tuple[str, str]], *, at_length: bool = True) -> None:
+    """Print what to type or to open next, each with its reason at length."""
+    if not at_length:
+        say_command(f"Next: {', '.join(command for command, _ in steps)}", indent=0)
+        return
+    width = max(len(command) for command, _ in steps)
+    say("\nNext:")
+    for command, reason in steps:
+        say_command(f"{command.ljust(width)}  {reason}")
+
+
+def numbers(titles: Sequence[str]) -> Table:
+    """Return a table without lines whose first column is a name and the others numbers."""
+    table = Table.grid(padding=(0, 0, 0, 2))
+    for position, _ in enumerate(titles):
+        # A number that has no room is folded: cut off, it would be another one
+        table.add_column(justify="right" if position else "left", overflow="fold")
+    table.add_row(*titles)
+    return table
+
+
+def make(target: str, gateway: str | None = None, **variables: str) -> str:
+    """Return the command for a target of make, on a gateway that is not the default one."""
+    variables = ({"GATEWAY": gateway} if gateway else {}) | variables
+    return " ".join(["make", target, *(f"{k}={shlex.quote(v)}" for k, v in variables.items())])
+
+
+def funnel(command: str, gateway: str | None = None) -> str:
+    """Return one of our own commands, on a gateway that is not the default one."""
+    option = f" --gateway {shlex.quote(gateway)}" if gateway else ""
+    return f".venv/bin/python -m pipedrive_funnel {command}{option}"

@@ -1,0 +1,243 @@
+"""`build`, behind `make dev` and `make prod`, on the sample: what a person sees, and what stays."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from pipedrive_funnel.sample.generate import WARNINGS
+from tests.support.command import Done, edit_file, run_command
+from tests.support.warehouse import PROJECT, Warehouse
+
+AUDIT = "funnel_progression_logic"
+LEADS = "Step 1: Lead Generation"
+
+
+@pytest.fixture(scope="module")
+def warehouse(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
+    """Give the sample on an empty DuckDB file, with the unit tests of two models."""
+    warehouse = new_warehouse("duckdb")
+    for name in ("reports/test_rep_lost_reasons_monthly", "core/test_dim_stages"):
+        file = warehouse.path / "tests" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / "tests" / "models" / f"{name}.yaml", file)
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def story(warehouse: Warehouse) -> dict[str, Done]:
+    """Build dev for the first time, again, and after each of some changes; then build prod."""
+    models, audits = warehouse.path / "models", warehouse.path / "audits"
+    story = {}
+    story["first"] = run_command(warehouse, "build", "dev")
+    story["again"] = run_command(warehouse, "build", "dev")
+    (audit,) = audits.rglob(f"{AUDIT}.sql")
+    edit_file(audit, "first_stages = 6", "first_stages = 7")
+    story["audit"] = run_command(warehouse, "build", "dev")
+    (model,) = models.rglob("rep_lost_reasons_monthly.sql")
+    undo = edit_file(model, "COUNT(*)", "(COUNT(*) + 1)")
+    story["test"] = run_command(warehouse, "build", "dev")
+    undo()
+    changes = warehouse.path / "seeds" / "deal_changes.csv"
+    undo = edit_file(changes, ",stage_id,1\n", ",stage_id,first\n")
+    story["blocked"] = run_command(warehouse, "build", "dev")
+    undo()
+    undo = edit_file(changes, ",stage_id,1\n", ",no comma\n")
+    story["file"] = run_command(warehouse, "build", "dev")
+    undo()
+    story["prod"] = run_command(warehouse, "build", "prod")
+    return story
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("first", 60), ("again", 20), ("audit", 40), ("prod", 60)]
+)
+def test_a_person_reads_few_lines(story: dict[str, Done], name: str, lines: int) -> None:
+    done = story[name]
+    assert done.code == 0, done.out + done.err
+    assert len(done.lines) <= lines, done.out
+    wide = [line for line in done.lines if len(line) > 80]
+    assert not wide
+    assert done.err == ""
+
+
+def test_the_funnel_is_in_it(story: dict[str, Done]) -> None:
+    for name in ("first", "again", "audit", "prod"):
+        assert re.search(rf"{LEADS} +266 +239 +208 +119 +18$", story[name].out, re.M)
+
+
+def test_the_first_build_says_all_that_the_sample_is_warned_of(
+    story: dict[str, Done], warehouse: Warehouse
+) -> None:
+    rows = warehouse.fetch(
+        "SELECT check_name, rows_count FROM pipedrive_analytics__dev.rep_data_quality "
+        "WHERE severity = 'warning' AND rows_count > 0"
+    )
+    warnings = story["first"].part(f"{len(rows)} checks warn, as the sample does by nature:")
+    found = {name: int(count) for count, name in re.findall(r"^ +(\d+)  (\w+): ", warnings, re.M)}
+    assert found == dict(rows.itertuples(index=False))
+    assert set(found) <= WARNINGS <= {*found, "data_freshness"}
+    assert "unknown_deals: an activity of a deal that the log does not know." in warnings
+
+
+def test_a_second_build_has_no_news(story: dict[str, Done]) -> None:
+    assert story["again"].out.startswith("No model has changed since dev was built.\n")
+    assert "checks warn by nature of the sample." in story["again"].out
+    assert "unit test" not in story["again"].out
+
+
+def test_no_warning_reads_like_a_failure(story: dict[str, Done]) -> None:
+    for done in story.values():
+        assert "audit error" not in done.out + done.err
+
+
+def test_a_summary_says_what_is_there_and_what_comes_next(story: dict[str, Done]) -> None:
+    out = story["first"].out
+    assert re.search(r"^dev is new: \d+ models\.$", out, re.M)
+    assert re.search(r"^Built and audited \d+ tables and views in \d+ s\.$", out, re.M)
+    report = r"marts in pipedrive_analytics__dev, report 2024-01 to 2025-02 \(128 rows\)"
+    assert re.search(report, out)
+    assert out.split("Next:")[1].split()[:2] == ["make", "prod"]
+    assert "docs/insights.md" in out
+    assert "make prod" not in story["prod"].out
+
+
+def test_a_change_of_one_digit_is_seen(story: dict[str, Done]) -> None:
+    out = story["audit"].out
+    assert "\n-first_stages = 6\n+first_stages = 7\n" in out
+    assert "unit tests of the models pass" in out
+
+
+def test_a_failing_unit_test_stops_the_build(story: dict[str, Done]) -> None:
+    done = story["test"]
+    assert done.code == 1
+    assert "Unit test fails: test_" in done.out
+    assert done.err == "dev was not built, and nothing was published. See above.\n"
+
+
+def test_a_blocking_audit_is_said_with_its_rows(
+    story: dict[str, Done], warehouse: Warehouse
+) -> None:
+    done = story["blocked"]
+    assert done.code == 1
+    text = " ".join(done.out.split())
+    assert re.search(
+        r"Blocked: pipedrive_\w+\.\w+ has [\d,]+ rows against changes_hold_ids\.", text
+    )
+    assert "A returned row is a change of stage or owner whose new value is no identifier." in text
+    assert "new_value first" in text
+    assert re.search(r"^\d+ models below were not built\.$", done.out, re.M)
+    assert done.err == "dev was not built, and nothing was published. See above.\n"
+    command = re.search(r'sqlmesh fetchdf "\$\(cat (logs/\w+\.sql)\)"', done.out)
+    assert command
+    rows = warehouse.fetch((warehouse.path / command[1]).read_text())
+    assert "first" in set(rows["new_value"])
+
+
+def test_a_bad_file_stops_the_build_before_anything_is_touched(story: dict[str, Done]) -> None:
+    done = story["file"]
+    assert done.code == 1
+    assert "deal_changes.csv, line " in done.out
+    assert "Repair the files in " in done.err
+
+
+def test_changed_files_in_seeds_are_nobodys_sample(story: dict[str, Done]) -> None:
+    """The build after them is blocked; on data that is not, see test_build_landed."""
+    assert "by nature" not in story["blocked"].out
+
+
+def test_the_linter_stops_the_build(new_warehouse: t.Callable[..., Warehouse]) -> None:
+    """Copies have no unit tests, and a rule wants one for every model."""
+    done = run_command(new_warehouse("duckdb", core=True), "build", "dev", lint=True)
+    assert done.code == 1
+    assert "models/marts/reports/rep_sales_funnel_monthly.sql: " in done.out
+    assert "(nomissingunittest)" in done.out
+    assert done.err == "dev was not built, and nothing was published. See above.\n"
+
+
+# --- databases that cannot be used ----------------------------------------------------------------
+
+COMMANDS = [["build", "dev"], ["build", "prod"], ["show"], ["insights"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_server_that_is_down_is_said_in_a_line(
+    command: list[str], new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    warehouse = new_warehouse("postgres", core=True)
+    nowhere = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+    done = run_command(warehouse, *command, **nowhere)
+    assert (done.code, len(done.lines)) == (1, 1), done.lines
+    assert done.err.startswith("PostgreSQL at 127.0.0.1:1/")
+    assert "docker compose up -d --wait" in done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_old_server_is_refused_before_anything_is_built(
+    command: list[str],
+    new_warehouse: t.Callable[..., Warehouse],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warehouse = new_warehouse("postgres", core=True)
+    monkeypatch.setattr("pipedrive_funnel.warehouse.OLDEST_POSTGRES", 99)  # there is none older
+    done = run_command(warehouse, *command)
+    assert (done.code, len(done.lines)) == (1, 1), done.lines
+    assert re.search(r" is version \d.*: the project needs 99 or newer\.", done.err)
+    schemas = warehouse.fetch("SELECT schema_name FROM information_schema.schemata")
+    assert not [name for name in schemas["schema_name"] if name.startswith(("sqlmesh", "pipe"))]
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+HELP = """
+import sys
+from pipedrive_funnel.__main__ import main
+main(["--help"]), main(["land", "csv", "--help"])
+slow = {"sqlmesh", "dlt", "duckdb", "pandas", "matplotlib", "psycopg2"} & set(sys.modules)
+sys.exit(str(slow) if slow else 0)
+"""
+
+
+def test_help_imports_nothing_slow() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "build     Build an environment" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["biuld"], ["show", "--month", "3"], []], ids=str)
+def test_a_mistyped_command_ends_with_2(
+    command: list[str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipedrive_funnel", *command],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Usage: python -m pipedrive_funnel" in done.stderr + done.stdout
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+def test_the_whole_report_is_shown(story: dict[str, Done], warehouse: Warehouse) -> None:
+    done = run_command(warehouse, "show", "dev", "--all")
+    assert done.code == 0, done.err
+    months = re.findall(r"^(20\d\d-\d\d) ", done.out, re.M)
+    assert (len(months), months[0], months[-1]) == (14, "2024-01", "2025-02")
+    assert all(len(line) <= 80 for line in done.lines)
+    assert LEADS in done.out
+
+
+def test_the_whole_report_is_written_as_csv(story: dict[str, Done], warehouse: Warehouse) -> None:
+    done = run_command(warehouse, "show", "dev", "--csv")
+    header, first, *others = done.out.splitlines()
+    assert header == "month,funnel_step,kpi_name,deals_count"
+    assert first == f"2024-01-01,1.0,{LEADS},30"
+    assert len(others) == 127

@@ -1,0 +1,60 @@
+"""Our own commands, as a person types them, on a copy of the project."""
+
+from __future__ import annotations
+
+import io
+import typing as t
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipedrive_funnel import warehouse
+from pipedrive_funnel.__main__ import main
+from tests.support.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command has ended: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that a person sees."""
+        return (self.out + self.err).splitlines()
+
+    def part(self, start: str) -> str:
+        """Return what was printed from a text up to the next empty line."""
+        assert start in self.out, self.out
+        return start + self.out.split(start, 1)[1].split("\n\n")[0]
+
+
+def run_command(
+    in_: Warehouse, *arguments: str | Path, lint: bool = False, **variables: str
+) -> Done:
+    """Run `python -m pipedrive_funnel ARGUMENTS` in this process, on 80 columns."""
+    in_.close()  # DuckDB lets one in at a time
+    settings = in_.settings | {"SQLMESH__LINTER__ENABLED": str(lint).lower()} | variables
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as err,
+    ):
+        patch.setattr(warehouse, "PROJECT", in_.path)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        code = main([*map(str, arguments), "--gateway", in_.gateway])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def edit_file(file: Path, old: str, new: str) -> t.Callable[[], None]:
+    """Replace a text in a file of the project, and return what undoes it."""
+    before = file.read_text()
+    assert old in before, before
+    file.write_text(before.replace(old, new))
+    return lambda: file.write_text(before)
