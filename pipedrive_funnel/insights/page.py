@@ -91,7 +91,7 @@ class _Page:
         months = sorted({cell.month for cell in cells})
         counts = {
             "Deals in the log": rows["fct_deals"],
-            "Rows of the log: changes of deals": rows["stg_deal_changes"],
+            "Rows of the log: changes of deals": rows["int_deal_changes"],
             "Entries into stages": rows["fct_stage_entries"],
             "First entries of a deal into a stage": rows["fct_deal_stage_history"],
             "Activities, done or planned": rows["stg_activity"],

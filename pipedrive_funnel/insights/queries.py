@@ -176,7 +176,7 @@ class Marts:
     def row_counts(self) -> dict[str, int]:
         """Return the rows of the marts, and of the tables below them that checks have counted."""
         checked = self._ask(
-            "SELECT checked_table, MAX(checked_rows_count) FROM marts.dim_data_quality_checks "
+            "SELECT checked_table, MAX(checked_rows_count) FROM marts.rep_data_quality "
             "WHERE NOT checked_table IS NULL GROUP BY checked_table"
         )
         marts = self._ask(
