@@ -12,27 +12,18 @@ from decimal import Decimal
 if t.TYPE_CHECKING:
     from sqlmesh.core.engine_adapter import EngineAdapter
 
+# The marts that the page reads
 MARTS = (
-    "dim_data_quality_checks",
     "dim_deal_owner_history",
     "dim_funnel_steps",
-    "dim_lost_reasons",
-    "dim_stages",
-    "dim_users",
-    "fct_activities",
-    "fct_data_quality_findings",
     "fct_deal_activities",
-    "fct_deal_stage_history",
     "fct_deals",
     "fct_stage_entries",
     "rep_data_quality",
     "rep_funnel_cohorts",
-    "rep_lost_reasons_monthly",
     "rep_owner_performance_monthly",
     "rep_sales_funnel_conversion",
-    "rep_sales_funnel_monthly",
     "rep_sales_funnel_trends",
-    "rep_stage_transitions",
     "rep_time_in_stage",
 )
 WARNING = "warning"  # the severity that deserves a look
@@ -179,8 +170,12 @@ class Marts:
             "SELECT checked_table, MAX(checked_rows_count) FROM marts.rep_data_quality "
             "WHERE NOT checked_table IS NULL GROUP BY checked_table"
         )
+        names = self._adapter.fetchall(
+            "SELECT table_name FROM information_schema.tables "
+            f"WHERE table_schema = '{self._schema}'"
+        )
         marts = self._ask(
-            " UNION ALL ".join(f"SELECT '{mart}', COUNT(*) FROM marts.{mart}" for mart in MARTS)
+            " UNION ALL ".join(f"SELECT '{name}', COUNT(*) FROM marts.{name}" for (name,) in names)
         )
         return dict(sorted({*checked, *marts}))
 
