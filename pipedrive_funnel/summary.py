@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from collections.abc import Sequence
 
@@ -70,7 +69,7 @@ def _say_checks(
         say(f"\n{_counted(len(news), 'check')} warn{'' if len(news) > 1 else 's'}{why}:")
         for check in news:
             mark = " (sample)" if check.name in by_nature and not is_sample else ""
-            say(f"{check.name}{mark}: {_meaning(check)}", label=f"{check.rows:>7,}  ")
+            say(f"{check.name}{mark}: {check.meaning}", label=f"{check.rows:>7,}  ")
     if old := len(warnings) - len(news):
         more = " more" if news else ""
         say(f"{_counted(old, 'check')}{more} warn{'' if old > 1 else 's'} by nature of the sample.")
@@ -80,8 +79,3 @@ def _say_checks(
 
 def _counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def _meaning(check: Check) -> str:
-    """Return what a row is, without the words that all meanings begin with."""
-    return re.sub("^(A|The) returned row is ", "", check.meaning)

@@ -198,7 +198,7 @@ class Database:
         """Tell whether an environment is there and reads landed tables, not the sample."""
         planned = self._reached.state_reader.get_environment(environment)
         return planned is not None and not any(
-            "pipedrive_seed" in snapshot.name for snapshot in planned.snapshots
+            '"pipedrive_seed"."deal_changes"' in snapshot.name for snapshot in planned.snapshots
         )
 
     def check_raw_tables(self) -> None:
