@@ -8,6 +8,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.support.exports import NEW_DEAL, START, add_changes, change_export, edit, new_export
@@ -64,6 +65,28 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
     warehouse.execute("DELETE FROM pipedrive_raw.deal_changes WHERE new_value = 'Won'")
     assert warehouse.run("prod", ignore_cron=True).error is None
     assert_prod_shows(warehouse, export)
+
+
+def test_a_refresh_rebuilds_the_deals_whose_changes_were_replaced(
+    gateway: str, new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    """Of one deal a change is gone from the source, of another all of them."""
+    warehouse = new_warehouse(gateway, core=True, **LANDED)
+    export = new_export(tmp_path / "export", deals=40)
+    assert land_command(warehouse, "csv", export, "--refresh").returncode == 0
+    assert_prod_shows(warehouse, export)
+    warehouse.close()
+    log = pd.read_csv(export / "deal_changes.csv", dtype=str)
+    entries = log[log["changed_field_key"] == "stage_id"]
+    whole, partly = entries["deal_id"].value_counts().index[:2]
+    last = entries[entries["deal_id"] == partly].iloc[-1]  # the export may hold it twice
+    log = log[log["deal_id"].ne(whole) & log.ne(last).any(axis=1)]
+    log.to_csv(export / "deal_changes.csv", index=False)
+    done = land_command(warehouse, "csv", export, "--replace", "--refresh")
+    assert done.returncode == 0, done.stderr
+    assert_prod_shows(warehouse, export)
+    noted = warehouse.fetch("SELECT deal_id FROM pipedrive_raw.removed_changes")
+    assert {*noted["deal_id"].astype(str)} == {whole, partly}
 
 
 def test_refresh_is_refused_while_the_models_read_the_sample(

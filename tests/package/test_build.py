@@ -14,7 +14,7 @@ from pipedrive_funnel.sample.generate import WARNINGS
 from tests.support.command import Done, edit_file, run_command
 from tests.support.warehouse import PROJECT, Warehouse
 
-AUDIT = "funnel_progression_logic"
+AUDIT = "deals_count_non_negative"
 LEADS = "Step 1: Lead Generation"
 
 
@@ -37,7 +37,7 @@ def story(warehouse: Warehouse) -> dict[str, Done]:
     story["first"] = run_command(warehouse, "build", "dev")
     story["again"] = run_command(warehouse, "build", "dev")
     (audit,) = audits.rglob(f"{AUDIT}.sql")
-    edit_file(audit, "first_stages = 6", "first_stages = 7")
+    edit_file(audit, "deals_count < 0", "deals_count < 1")
     story["audit"] = run_command(warehouse, "build", "dev")
     (model,) = models.rglob("rep_lost_reasons_monthly.sql")
     undo = edit_file(model, "COUNT(*)", "(COUNT(*) + 1)")
@@ -109,7 +109,7 @@ def test_a_summary_says_what_is_there_and_what_comes_next(story: dict[str, Done]
 
 def test_a_change_of_one_digit_is_seen(story: dict[str, Done]) -> None:
     out = story["audit"].out
-    assert "\n-first_stages = 6\n+first_stages = 7\n" in out
+    assert "\n-  deals_count < 0\n+  deals_count < 1\n" in out
     assert "unit tests of the models pass" in out
 
 

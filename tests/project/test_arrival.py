@@ -255,7 +255,7 @@ def test_a_stage_that_arrives_after_its_deals_labels_them(landed: Warehouse) -> 
     late = pd.DataFrame({"stage_id": [7], "stage_name": ["Late"], "loaded_at": [now]})
     land(landed, "stages", late)
     refresh(landed, now + timedelta(minutes=1))
-    for model in INCREMENTAL:
+    for model in (HISTORY, FIRST_ENTRIES):
         assert list(landed.table(model, "prod")["stage_name"]) == ["Late"]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import psycopg2
 
-from pipedrive_funnel.contract import read_tables
+from pipedrive_funnel.contract import REMOVED, read_tables
 from pipedrive_funnel.export.reader import open_export
 from pipedrive_funnel.landing.land import land_export
 from pipedrive_funnel.landing.publish import Change
@@ -88,6 +88,8 @@ def raw_state(warehouse: Warehouse) -> State:
     state: State = {}
     with closing(connect(warehouse)) as connection, connection.cursor() as cursor:
         for name, table in TABLES.items():
+            if name == REMOVED:  # tells what went, not what is there
+                continue
             cursor.execute(
                 "SELECT COUNT(*) FROM information_schema.tables "
                 f"WHERE table_schema = 'pipedrive_raw' AND table_name = '{name}'"
