@@ -7,6 +7,7 @@ has them, with their meaning.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 import typing as t
@@ -208,7 +209,7 @@ class FunnelConsole(NoopConsole):
     ) -> None:
         """Show where a model breaks a rule."""
         self.has_explained |= is_error
-        path = model._path and Path(model._path).relative_to(self._project)
+        path = model._path and Path(os.path.relpath(model._path, self._project))
         for violation in violations:
             place = violation.violation_range
             line = f", line {place.start.line + 1}" if place else ""

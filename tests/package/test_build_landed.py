@@ -76,7 +76,7 @@ def test_no_warning_of_ones_own_data_is_by_nature(story: dict[str, Done]) -> Non
     for name in ("switch", "first refresh", "refresh"):
         assert "by nature" not in story[name].out
         assert re.search(r"^\d+ checks warn:$", story[name].out, re.M)
-        assert "unknown_deals: an activity of a deal that the log" in story[name].out
+        assert "unknown_deals: An activity of a deal" in story[name].out
 
 
 def test_a_refresh_says_what_prod_shows(story: dict[str, Done]) -> None:
