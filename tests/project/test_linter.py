@@ -148,7 +148,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "layerkinds": [
         ("Make it a materialized kind, such as FULL.", mart("FULL", "VIEW")),
         ("Make it a materialized kind, such as FULL.", intermediate("FULL", "VIEW")),
-        ("Make it EMBEDDED.", check("EMBEDDED", "FULL") + ";\n\n@postgres_analyze()"),
+        ("Make it EMBEDDED.", mart("analytics.dim_example", "quality.chk_example")),
         ("Make it VIEW.", staging("VIEW", "FULL") + "@postgres_analyze()"),
         ("Make it EXTERNAL.", seed("analytics.dim_example", "raw.example")),
     ],
