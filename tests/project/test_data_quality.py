@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 from dataclasses import dataclass
 
 import pandas as pd
 import pytest
 import yaml
-from sqlglot import exp
 from sqlmesh.core.macros import RuntimeStage
 from test_audits import rejected
 
@@ -29,16 +29,12 @@ def listed(severity: str | None = None) -> set[str]:
     return set(checks.loc[checks["severity"].eq(severity) | (severity is None), "check_name"])
 
 
-def written(warehouse: Warehouse) -> list[str]:
+def written() -> list[str]:
     """Return the checks that the models hold: each is a CTE, and a SELECT that names it."""
     return [
-        literal.name
+        name
         for path in ROOM.glob("chk_*.sql")
-        for cast in warehouse.model(f"pipedrive_quality.{path.stem}").query.find_all(exp.Cast)
-        if isinstance(literal := cast.this, exp.Literal)
-        and cast.alias_or_name == "check_name"
-        or isinstance(literal, exp.Literal)
-        and cast.parent.alias == "check_name"
+        for name in re.findall(r"'(\w+)'::TEXT AS check_name", path.read_text())
     ]
 
 
@@ -54,12 +50,9 @@ def found(warehouse: Warehouse, execution_time: str = "2026-11-02") -> dict[str,
     return {name: int(group.sum()) for name, group in rows.groupby("check_name")["rows_count"]}
 
 
-def test_every_check_is_listed_once_and_every_listed_one_is_written(
-    samples: t.Callable[[str], Warehouse],
-) -> None:
-    names = written(samples("duckdb"))
-    assert len(names) > 30
-    assert sorted(names) == sorted(listed())
+def test_every_check_is_listed_once_and_every_listed_one_is_written() -> None:
+    assert len(written()) > 30
+    assert sorted(written()) == sorted(listed())
 
 
 def test_every_check_has_a_unit_test_in_which_it_finds_something() -> None:
