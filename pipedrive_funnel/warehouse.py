@@ -26,8 +26,9 @@ from pipedrive_funnel.landing.scratch import scratch_directory
 
 if t.TYPE_CHECKING:
     import dlt
-    from sqlmesh import Context
     from sqlmesh.core.engine_adapter import EngineAdapter
+
+    from pipedrive_funnel.context import FunnelContext
 
 OLDEST_POSTGRES = 16
 _LANDING_LOCK = 7_331_205  # any number: which advisory lock of a PostgreSQL database is ours
@@ -82,17 +83,17 @@ class Database:
                 support its engine.
 
         """
-        from sqlmesh import Context  # takes seconds to import
-        from sqlmesh.core.console import set_console
+        from sqlmesh.core.console import set_console  # takes seconds to import
         from sqlmesh.utils.errors import ConfigError
 
         from pipedrive_funnel.console import FunnelConsole
+        from pipedrive_funnel.context import FunnelContext
 
         self.project = project or PROJECT
         self._console = FunnelConsole(self.project, lambda query: self.adapter.fetchdf(query))
         set_console(self._console)  # a context takes the one that is set
         try:
-            self._context = Context(paths=self.project, gateway=gateway, load=False)
+            self._context = FunnelContext(paths=self.project, gateway=gateway, load=False)
             config = self._context.config
             settings = config.get_gateway(gateway)
         except ConfigError as error:
@@ -247,6 +248,7 @@ class Database:
             if changes.added or changes.modified_snapshots:
                 self._test()
             self._console.show_changes(plan)
+            context.planned = changes.snapshots_by_name
             builder.apply()
         return Built(
             environment,
@@ -289,13 +291,13 @@ class Database:
             raise PlanError("Unit tests fail.")
 
     @property
-    def _reached(self) -> Context:
+    def _reached(self) -> FunnelContext:
         """The context, once the database is known to answer."""
         assert self.adapter
         return self._context
 
     @cached_property
-    def _loaded(self) -> Context:
+    def _loaded(self) -> FunnelContext:
         """The context with the models of the project."""
         from pipedrive_funnel.terminal import console
 

@@ -39,6 +39,9 @@ def story(warehouse: Warehouse) -> dict[str, Done]:
     (audit,) = audits.rglob(f"{AUDIT}.sql")
     edit_file(audit, "position > 1", "position > 2")
     story["audit"] = run_command(warehouse, "build", "dev")
+    (audit,) = audits.rglob("deals_count_non_negative.sql")
+    edit_file(audit, "deals_count < 0", "deals_count < 1")
+    story["audit alone"] = run_command(warehouse, "build", "dev")
     (model,) = models.rglob("rep_lost_reasons_monthly.sql")
     undo = edit_file(model, "COUNT(*)", "(COUNT(*) + 1)")
     story["test"] = run_command(warehouse, "build", "dev")
@@ -111,6 +114,13 @@ def test_a_change_of_one_digit_is_seen(story: dict[str, Done]) -> None:
     out = story["audit"].out
     assert re.search(r"^-.*position > 1 .*\n\+.*position > 2 ", out, re.M)
     assert "unit tests of the models pass" in out
+
+
+def test_an_audit_that_changes_alone_finds_the_other_models(story: dict[str, Done]) -> None:
+    """The report's audits compare it with the steps of dev: there is no prod yet."""
+    done = story["audit alone"]
+    assert done.code == 0, done.out + done.err
+    assert "\n-  deals_count < 0\n+  deals_count < 1\n" in done.out
 
 
 def test_a_failing_unit_test_stops_the_build(story: dict[str, Done]) -> None:
