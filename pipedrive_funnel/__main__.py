@@ -1,4 +1,4 @@
-"""The commands beside SQLMesh's own: `python -m pipedrive_funnel --help`."""
+"""The project's own commands, besides SQLMesh's: `python -m pipedrive_funnel --help`."""
 
 import sys
 

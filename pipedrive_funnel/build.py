@@ -1,4 +1,4 @@
-"""Build an environment and show it: behind `make dev`, `make prod` and `make refresh`."""
+"""Build an environment and show it, for `make dev`, `make prod` and `make refresh`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipedrive_funnel.warehouse import Built, Database
 
 
 def build(environment: str, gateway: str | None = None) -> None:
-    """Check the files, bring an environment to them and to what was landed, and show it.
+    """Check the files, bring an environment up to date with models and data, and show it.
 
     Raises:
         FunnelError: a file has a defect, or see `Database.plan`.
 
     """
     with closing(Database(gateway)) as database:
-        # Landed data has steps of its own: those in seeds/ are not held against the sample's stages
+        # With landed data, seeds/ has its steps: do not compare them with the sample's stages
         check_files(database.project / "seeds", with_steps=not database.reads_raw_tables)
         built = database.plan(environment)
         say()
@@ -30,9 +30,9 @@ def build(environment: str, gateway: str | None = None) -> None:
 
 
 def refresh(environment: str, gateway: str | None = None) -> None:
-    """Process what was landed since an environment was computed, with the models it has.
+    """Process rows landed since an environment was computed, with the models that it has.
 
-    Nothing is to be done while the models read the sample.
+    There is nothing to do while the models read the sample.
 
     Raises:
         FunnelError: nothing has been landed, or see `Database.run`.
@@ -55,7 +55,7 @@ def finish_refresh(database: Database, built: Built) -> None:
 
 
 def next_steps(database: Database, environment: str) -> list[tuple[str, str]]:
-    """Return what to type or to open after an environment was built or shown."""
+    """Return the commands and files to suggest after an environment was built or shown."""
     gateway = None if database.is_default else database.gateway
     steps = [
         (make("insights", gateway), "write what the marts say to docs/insights.md"),

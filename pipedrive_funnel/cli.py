@@ -1,6 +1,7 @@
 """The command line: `python -m pipedrive_funnel`, or `pipedrive-funnel` where it is installed.
 
-Commands import their work when they are called: SQLMesh, dlt and matplotlib take seconds.
+Each command imports what it needs when it is called: importing SQLMesh, dlt or matplotlib takes
+seconds.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def insights_command(environment: str, gateway: str | None, out: Path) -> None:
 
 
 def landing_options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add the options that both ways to land have."""
+    """Add the options that `land csv` and `land api` share."""
     for option in (
         click.option(
             "--replace",
@@ -175,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     program = "python -m pipedrive_funnel"
     try:
         return exit_code(lambda: commands.main(arguments, program, standalone_mode=False))
-    except click.ClickException as error:  # mistyped
+    except click.ClickException as error:  # a mistyped command
         error.show()
         return error.exit_code
     except BrokenPipeError:  # the reader, such as head, has seen enough

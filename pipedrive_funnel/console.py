@@ -1,7 +1,7 @@
-"""The words of a plan or run: a person's own change, a line of progress, and what has failed.
+"""The output of a plan or run: the changed models, a line of progress, and the failures.
 
-Plain `sqlmesh plan` keeps SQLMesh's own words. Warnings of audits are left out here: the summary
-has them, with their meaning.
+Plain `sqlmesh plan` keeps SQLMesh's own output. Warnings of audits are left out here: the summary
+lists them with their meaning.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if t.TYPE_CHECKING:
     from sqlmesh.utils.concurrency import NodeExecutionFailedError
 
 NAMES_LISTED = 4  # of new, removed and equally changed models; the others are counted
-DIFF_LINES = 60  # of one change; git diff has the others
+DIFF_LINES = 60  # of one change; git diff has the rest
 ROWS_SHOWN = 3  # of those that an audit returned
-_AUDIT_WARNING = re.compile(r"'\w+' audit error: \d+ rows? failed")  # SQLMesh's words
+_AUDIT_WARNING = re.compile(r"'\w+' audit error: \d+ rows? failed")  # SQLMesh's wording
 
 
 class FunnelConsole(NoopConsole):
@@ -44,16 +44,16 @@ class FunnelConsole(NoopConsole):
 
     Attributes:
         built: how many tables and views the last plan or run has built.
-        has_explained: whether what has gone wrong is printed already.
-        option: what `sqlmesh` must be told to reach the same database.
+        has_explained: whether the failure has been printed already.
+        option: the option with which `sqlmesh` reaches the same database.
 
     """
 
     def __init__(self, project: Path, fetch: Callable[[str], pd.DataFrame]) -> None:
-        """Print paths within a project.
+        """Set up the console; paths are printed relative to the project.
 
         Args:
-            project: where config.yaml is.
+            project: the directory of config.yaml.
             fetch: returns the rows of a query.
 
         """
@@ -63,7 +63,7 @@ class FunnelConsole(NoopConsole):
         self._fetch = fetch
         self.option = ""
         self._progress: Progress | None = None
-        self._new_versions: set[str] = set()  # names of snapshots that nobody sees yet
+        self._new_versions: set[str] = set()  # names of snapshots not yet shown by the environment
         self._skipped = 0
         self._started = 0.0
 
@@ -87,7 +87,7 @@ class FunnelConsole(NoopConsole):
         self._show_diffs(diff)
 
     def _show_diffs(self, diff: ContextDiff) -> None:
-        """Show each change of models once, and count the models that only read changed ones."""
+        """Show each distinct change once, and count the models that only read changed ones."""
         names_by_change: dict[tuple[str, ...], list[str]] = defaultdict(list)
         shown: dict[tuple[str, ...], list[str]] = {}
         files, followers = [], 0
@@ -162,7 +162,7 @@ class FunnelConsole(NoopConsole):
         *_: t.Any,
         **__: t.Any,
     ) -> None:
-        """Note that a table was filled and audited; without duration, it has failed."""
+        """Note that a table was filled and audited, or has failed if it has no duration."""
         self.built += duration_ms is not None
         self._advance()
 
@@ -216,7 +216,7 @@ class FunnelConsole(NoopConsole):
             say(f"{path}{line}: {violation.violation_msg} ({violation.rule.name})", style="red")
 
     def log_skipped_models(self, snapshot_names: set[str]) -> None:
-        """Count the models below one that has failed; `log_failed_models` comes next."""
+        """Count the models downstream of a failed one; `log_failed_models` comes next."""
         self._skipped = len(snapshot_names)
 
     def log_failed_models(self, errors: list[NodeExecutionFailedError]) -> None:
@@ -234,7 +234,7 @@ class FunnelConsole(NoopConsole):
             say(f"{_models(self._skipped)} below were not built.")
 
     def _show_failure(self, name: str, failure: AuditError) -> None:
-        """Show an audit that blocks: its meaning, its first rows and the way to all of them."""
+        """Show a blocking audit: its meaning, the first rows it returned and the query for all."""
         rows = f"{failure.count:,} row{'' if failure.count == 1 else 's'}"
         say(f"\nBlocked: {_short(name)} has {rows} against {failure.audit_name}.", style="red")
         for comment in failure.query.comments or []:
@@ -268,7 +268,7 @@ class FunnelConsole(NoopConsole):
         say(message, style="red")
 
     def log_warning(self, short_message: str, long_message: str | None = None) -> None:
-        """Show a warning of SQLMesh, unless it is an audit's; the log has both."""
+        """Show a warning of SQLMesh unless an audit gave it; the log has all warnings."""
         super().log_warning(short_message, long_message)
         if not _AUDIT_WARNING.search(short_message):
             say(short_message.strip(), style="yellow")

@@ -16,9 +16,9 @@ if t.TYPE_CHECKING:
 class FunnelContext(Context):
     """A context whose audits find the other models of the plan.
 
-    Where only the audits of a model have changed, SQLMesh gives them that model alone, and takes
-    all others for those of prod: an audit that compares two models would read prod in every
-    environment, and fail where there is no prod.
+    When only the audits of a model have changed, SQLMesh gives them that model alone, and
+    resolves all others to those of prod. An audit that compares two models would then read prod
+    in every environment, and fail where there is no prod.
 
     Attributes:
         planned: the models of the plan that is applied, by name.
@@ -30,7 +30,7 @@ class FunnelContext(Context):
     def create_scheduler(
         self, snapshots: Iterable[Snapshot], snapshot_evaluator: SnapshotEvaluator
     ) -> Scheduler:
-        """Return a scheduler of some models that knows the others of the plan."""
+        """Return a scheduler for some models that also knows the plan's other models."""
         scheduler = super().create_scheduler(snapshots, snapshot_evaluator)
         scheduler.snapshots_by_name = {**self.planned, **scheduler.snapshots_by_name}
         return scheduler

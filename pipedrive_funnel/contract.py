@@ -1,8 +1,8 @@
 """The contract: the raw tables that the models read, their types and their keys.
 
-Tables and columns stand in external_models.yaml, which SQLMesh reads, too. Here is the rest of it:
-the texts that stand for a value of a type, the columns that identify a row, and the tables that an
-export has a file for.
+Tables and columns are defined in external_models.yaml, which SQLMesh reads, too. This module has
+the rest of the contract: the texts that are valid for each type, the columns that identify a row,
+and the tables that have a file in an export.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from pipedrive_funnel import PROJECT
 
 SCHEMA = "pipedrive_raw"
-ARRIVAL = "loaded_at"  # added by what lands the rows: no file has it
+ARRIVAL = "loaded_at"  # set when a row lands: no file has it
 REJECTED = "rejected_rows"
 REMOVED = "removed_changes"
-NOTED_BY_LANDING = {REJECTED, REMOVED}  # tables that landing itself has rows for: no file has any
-# A change of a deal stays when a later export or answer does not have it; the other tables are
-# snapshots, and a row that a newer snapshot does not have is gone.
+NOTED_BY_LANDING = {REJECTED, REMOVED}  # landing itself writes their rows: no file has any
+# A change of a deal stays when a later export or API answer lacks it. The other tables are
+# snapshots: a row that a newer snapshot lacks is removed.
 LOGS = {"deal_changes"}
-# What identifies a row; in a log the value does, too.
+# The columns that identify a row; in a log, the new value does, too.
 KEYS = {
     "activity": ("activity_id", "deal_id"),
     "activity_types": ("id",),
@@ -35,14 +35,14 @@ KEYS = {
     REJECTED: ("table_name", "file_name", "raw_text"),
     REMOVED: ("deal_id",),
 }
-# What else must be filled in a row
+# Columns besides the key that must not be empty
 REQUIRED = {"activity_types": ("type",)}
 
 # Fields of a deal whose changes hold an id; audits/input/changes_hold_ids.sql guards any source
 FIELDS_WITH_IDS = ("stage_id", "user_id")
 ID = "0|[1-9][0-9]{0,17}"
 
-# The mapping of stages and call types to steps is no part of an export, but is edited like one.
+# The mapping of stages and call types to steps is not part of an export, but is edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
 
 
@@ -56,8 +56,8 @@ class Table:
     Attributes:
         name: without its schema.
         description: what one row is.
-        columns: names and types, `loaded_at` the last of them.
-        column_descriptions: what they hold.
+        columns: names and types; `loaded_at` is the last one.
+        column_descriptions: what each column holds.
 
     """
 
@@ -78,7 +78,7 @@ class Table:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The columns that a row cannot do without, its key among them."""
+        """The columns that must not be empty, including the key."""
         return self.key + REQUIRED.get(self.name, ())
 
     @property
@@ -88,7 +88,7 @@ class Table:
 
     @property
     def has_file(self) -> bool:
-        """Whether an export has a file of its rows."""
+        """Whether an export has a file for this table."""
         return self.name not in NOTED_BY_LANDING
 
 
@@ -129,12 +129,12 @@ def file_columns(columns: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Type:
-    """The texts that stand for a value of a column type.
+    """The texts that are valid values of a column type.
 
     Attributes:
-        pattern: a regular expression for all of the text, which Python and RE2 read alike.
-        example: what to write instead of a text that is no such value.
-        has_day: whether the text begins with a day, which must be one of the calendar.
+        pattern: a regular expression for the whole text; Python and RE2 read it alike.
+        example: what to write instead of an invalid text.
+        has_day: whether the text begins with a day, which must exist in the calendar.
 
     """
 
@@ -143,7 +143,7 @@ class Type:
     has_day: bool = False
 
     def accepts(self, text: str) -> bool:
-        """Tell whether a text is such a value."""
+        """Tell whether a text is a valid value."""
         is_one = self._regex.fullmatch(text) is not None
         return is_one and (not self.has_day or _is_day(text[:10]))
 
@@ -163,15 +163,15 @@ def _is_day(text: str) -> bool:
 TYPES = {
     # Pandas writes and reads the integers of a column with gaps as 12.0, exactly up to 15 digits.
     "BIGINT": Type(r"-?(?:[0-9]{1,18}|[0-9]{1,15}\.0)", "a whole number such as 1042"),
-    # A database would round a second decimal off.
+    # A database would round off a second decimal.
     "DECIMAL(4, 1)": Type(
         r"[0-9]{1,3}(?:\.[0-9])?", "a number with one decimal at most, such as 2.1"
     ),
     "BOOLEAN": Type(r"True|TRUE|true|False|FALSE|false", "True or False"),
-    # A NUL character would cut it off.
+    # A NUL character would cut off the text.
     "TEXT": Type(r"[^\x00]*", "it without the NUL character"),
-    # The forms that DuckDB and PostgreSQL cast to the same time: they differ in a Z without seconds
-    # and in more than six decimals, for example.
+    # Only the forms that DuckDB and PostgreSQL cast to the same time. The two read a Z without
+    # seconds and more than six decimals differently, for example.
     "TIMESTAMP": Type(
         r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
         r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?Z?)?)?",

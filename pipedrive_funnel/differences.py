@@ -1,4 +1,4 @@
-"""How a model differs from the one before: its text, and the texts of its audits."""
+"""The differences between two versions of a model: its text, and the texts of its audits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ELLIPSIS = "..."
 
 
 def changes(old: Model, new: Model, width: int) -> list[list[str]]:
-    """Return the changes of a model, each as a diff has it; nothing if its text is the same.
+    """Return the changes of a model, each as lines of a diff; none if the text is the same.
 
-    A line that is too long is cut to the part that has changed. SQLMesh keeps the values that
-    macros read as one line each: cut at its end, a line would look as it was before.
+    A line that is too long is cut to the part that has changed. SQLMesh keeps each value that
+    macros read on one line: cut at its end, a changed line would look unchanged.
 
     Args:
         old: the model as it was.
@@ -29,7 +29,7 @@ def changes(old: Model, new: Model, width: int) -> list[list[str]]:
     diff = itertools.islice(unified_diff(_text(old), _text(new), n=CONTEXT, lineterm=""), 2, None)
     found: list[list[str]] = []
     for sign, group in itertools.groupby(diff, lambda line: line[:1]):
-        if sign == "@":  # line numbers of no file
+        if sign == "@":  # the line numbers belong to no file
             found.append([])
         elif sign == "+" and found[-1] and found[-1][-1].startswith("-"):
             found[-1] = _paired(found[-1], list(group), width)
@@ -43,7 +43,7 @@ def _shortened(line: str, width: int) -> str:
 
 
 def _text(model: Model) -> list[str]:
-    """Return the lines of a model and of its audits, whose defaults count as well."""
+    """Return the lines of a model and of its audits, including the audits' defaults."""
     expressions = list(model.render_definition())
     lines = [line for part in expressions for line in part.sql("postgres", pretty=True).split("\n")]
     for name, audit in sorted(model.audit_definitions.items()):
@@ -53,7 +53,7 @@ def _text(model: Model) -> list[str]:
 
 
 def _paired(lines: list[str], added: list[str], width: int) -> list[str]:
-    """Append added lines to those that they replace; long ones are cut to where they differ."""
+    """Append added lines to those that they replace; long lines are cut to the differing part."""
     removed = list(itertools.takewhile(lambda line: line[0] == "-", reversed(lines)))[::-1]
     kept = lines[: len(lines) - len(removed)]
     pairs = [_cut(before, after, width) for before, after in zip(removed, added, strict=False)]

@@ -1,7 +1,7 @@
-"""How a command ends that cannot do what was asked: a message and an exit code, no traceback.
+"""The end of a command that cannot do what was asked: a message and an exit code, no traceback.
 
 0    done
-1    the database, the models or the data say no; the message says what to do
+1    the database, the models or the data do not allow it; the message says what to do
 2    the files cannot be landed, too much would be removed, or the command is mistyped
 3    the API cannot be read, or its settings are missing
 130  stopped by Ctrl-C or `kill`
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 DONE, FAILED, BAD_INPUT, NO_API = range(4)
-STOPPED = 130  # as shells say it
+STOPPED = 130  # as in shells
 
 
 class FunnelError(Exception):
@@ -38,7 +38,7 @@ class LandingError(FunnelError):
 
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
-    """Give advice when a person, the database or the machine stops the work inside."""
+    """Add advice to the error when a person, the database or the machine stops the work inside."""
     try:
         yield
     except BaseException as error:
@@ -49,12 +49,12 @@ def advising(advice: str) -> Iterator[None]:
 def exit_code(command: Callable[[], object]) -> int:
     """Run a command and return its exit code.
 
-    Errors that nobody has foreseen pass through, and so does a reader that has seen enough.
+    Unforeseen errors pass through. So does a broken pipe: its reader has seen enough.
     """
     stops: list[int] = []
 
     def stop(number: int, _: object) -> t.NoReturn:
-        stops.append(number)  # DuckDB and SQLMesh make another error of the exception
+        stops.append(number)  # DuckDB and SQLMesh turn the exception into another
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -83,7 +83,7 @@ def _fail(code: int, *lines: str) -> int:
 
 
 def _reason_of(error: BaseException | None) -> str | None:
-    """Return what the database or the machine said; dlt and SQLMesh wrap its errors."""
+    """Return the message of the database or the machine, whose errors dlt and SQLMesh wrap."""
     import duckdb
     import psycopg2
 

@@ -31,7 +31,7 @@ def show(
     """Print the funnel: its latest months, or all of it, as a table or as CSV.
 
     Raises:
-        FunnelError: there is none to show, or the database cannot be read.
+        FunnelError: there is no funnel to show, or the database cannot be read.
 
     """
     with open_funnel(environment, gateway) as database:
@@ -52,10 +52,10 @@ def open_funnel(
     gateway: str | None = None,
     marts: Sequence[str] = ("rep_sales_funnel_monthly",),
 ) -> Iterator[Database]:
-    """Give the database in which an environment has the marts.
+    """Give the database of an environment that has the marts.
 
     Raises:
-        FunnelError: it lacks one of them, or the database cannot be reached.
+        FunnelError: the environment lacks one of them, or the database cannot be reached.
 
     """
     with closing(Database(gateway)) as database:
@@ -81,7 +81,7 @@ def read_funnel(database: Database, environment: str) -> tuple[Steps, Report]:
 
 
 def say_funnel(database: Database, environment: str, months: int | None = None) -> None:
-    """Print the latest months of an environment, and say which they are."""
+    """Print the funnel's latest months, and say how many of all months these are."""
     steps, report = read_funnel(database, environment)
     today = datetime.now(UTC).date()
     shown = months_to_show(steps, report, today, months or _months_that_fit(steps))
@@ -102,17 +102,17 @@ def _months_that_fit(steps: Steps) -> int:
 
 
 def months_to_show(steps: Steps, report: Report, today: date, count: int) -> list[date]:
-    """Return the latest months that a person wants to see: those with something in them.
+    """Return the latest months worth showing: those that have deals.
 
-    The last of them is the latest full month in which deals reached the first step that is ever
-    reached, and at least half of the steps. After it come months that only the tail of the funnel
-    fills, or the month of `today`, which has not ended.
+    The last one is the latest full month in which deals reached at least half of the steps, and
+    among them the earliest step that any month has. Later months hold only the tail of the
+    funnel, or are the month of `today`, which has not ended.
 
     Args:
         steps: all steps.
-        report: what fills them.
+        report: the deals in them.
         today: a day (UTC).
-        count: how many to return at most.
+        count: the most months to return.
 
     """
     this_month = today.replace(day=1)
@@ -131,7 +131,7 @@ def months_to_show(steps: Steps, report: Report, today: date, count: int) -> lis
 
 
 def funnel_table(steps: Steps, report: Report, months: Sequence[date], title: str = "") -> str:
-    """Lay out months of a report, one line a step."""
+    """Lay out months of a report, one line per step."""
     if not months:
         return f"{title}: no deals in a full month"
     label_width = max(len(name) for _, name in steps)

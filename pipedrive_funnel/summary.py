@@ -1,4 +1,4 @@
-"""What a person sees when a target has done its work: what is there now, and what to look at."""
+"""The summary at the end of a target: the content of the environment, and warnings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_checks(database: Database, schema: str) -> list[Check]:
 
 
 def _by_nature(database: Database) -> frozenset[str]:
-    """Return the checks that warn of the sample as it was shipped; none of anybody's own data."""
+    """Return the checks that warn about the sample as shipped; none for other data."""
     from pipedrive_funnel.sample import generate
 
     if database.reads_raw_tables or not generate.is_sample(database.project / "seeds"):
@@ -58,7 +58,7 @@ def _by_nature(database: Database) -> frozenset[str]:
 def _say_checks(
     checks: Sequence[Check], by_nature: frozenset[str], schema: str, built: Built
 ) -> None:
-    """Say what the checks found: warnings in full, and in a line what is no news."""
+    """Print the warnings: news in full, and those that the sample always has as a count."""
     warnings = [check for check in checks if check.severity == WARNING]
     news = [check for check in warnings if check.name not in by_nature or built.is_new]
     if not warnings:

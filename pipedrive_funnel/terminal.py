@@ -1,4 +1,4 @@
-"""The terminal of a person: one place to print to, and hints that can be typed as they stand."""
+"""Output to the terminal: one place to print to, and hints that can be typed as they stand."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.table import Table
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # rich calls it where the error is caught; the command line ends it
+        raise  # rich calls this in its `except` block; `main` in cli.py handles the error
 
 
 console = _Console(highlight=False)
 
 
 def say(text: str = "", *, label: str = "", indent: int = 0, style: str | None = None) -> None:
-    """Print a text of words, broken where the terminal ends.
+    """Print a text, with its lines wrapped to the width of the terminal.
 
     Args:
         text: one or more lines.
-        label: what stands before the first of them, and nothing below it.
-        indent: how many blanks are before each line.
+        label: printed before the first line; the other lines are indented to match.
+        indent: the number of blanks before each line.
         style: a colour of rich.
 
     """
@@ -50,7 +50,7 @@ def say_command(text: str, *, indent: int = 2) -> None:
 
 
 def say_next(steps: Sequence[tuple[str, str]], *, at_length: bool = True) -> None:
-    """Print what to type or to open next, each with its reason at length."""
+    """Print the next commands to type and files to open, with their reasons if `at_length`."""
     if not at_length:
         say_command(f"Next: {', '.join(command for command, _ in steps)}", indent=0)
         return
@@ -61,22 +61,22 @@ def say_next(steps: Sequence[tuple[str, str]], *, at_length: bool = True) -> Non
 
 
 def numbers(titles: Sequence[str]) -> Table:
-    """Return a table without lines whose first column is a name and the others numbers."""
+    """Return a table without borders: names in the first column, numbers in the others."""
     table = Table.grid(padding=(0, 0, 0, 2))
     for position, _ in enumerate(titles):
-        # A number that has no room is folded: cut off, it would be another one
+        # A number that does not fit is folded: cut off, it would read as another number
         table.add_column(justify="right" if position else "left", overflow="fold")
     table.add_row(*titles)
     return table
 
 
 def make(target: str, gateway: str | None = None, **variables: str) -> str:
-    """Return the command for a target of make, on a gateway that is not the default one."""
+    """Return the command for a target of make; `gateway` is None for the default one."""
     variables = ({"GATEWAY": gateway} if gateway else {}) | variables
     return " ".join(["make", target, *(f"{k}={shlex.quote(v)}" for k, v in variables.items())])
 
 
 def funnel(command: str, gateway: str | None = None) -> str:
-    """Return one of our own commands, on a gateway that is not the default one."""
+    """Return one of our own commands as typed; `gateway` is None for the default one."""
     option = f" --gateway {shlex.quote(gateway)}" if gateway else ""
     return f".venv/bin/python -m pipedrive_funnel {command}{option}"

@@ -1,6 +1,6 @@
-"""The database behind a gateway of config.yaml: the one way to it, its schemas, a plan and a run.
+"""The database behind a gateway of config.yaml: connections, schemas, plans and runs.
 
-Connection settings are said once, in config.yaml: SQLMesh's engine adapter runs our SQL, dlt's
+Connection settings stand only in config.yaml: SQLMesh's engine adapter runs our SQL, dlt's
 pipelines load with the same settings, and plans and runs go through the same SQLMesh context.
 """
 
@@ -31,7 +31,7 @@ if t.TYPE_CHECKING:
     from pipedrive_funnel.context import FunnelContext
 
 OLDEST_POSTGRES = 16
-_LANDING_LOCK = 7_331_205  # any number: which advisory lock of a PostgreSQL database is ours
+_LANDING_LOCK = 7_331_205  # any number: identifies our advisory lock in PostgreSQL
 
 
 class DatabaseError(FunnelError):
@@ -44,12 +44,12 @@ class BuildError(FunnelError):
 
 @dataclass(frozen=True)
 class Built:
-    """What a plan or run has done to an environment.
+    """The result of a plan or run for an environment.
 
     Attributes:
         environment: its name.
-        is_new: whether it was not there before.
-        has_changed: whether models are other than before.
+        is_new: whether it did not exist before.
+        has_changed: whether models differ from before.
         tables: how many tables and views were built.
 
     """
@@ -61,12 +61,12 @@ class Built:
 
 
 class Database:
-    """A gateway's database. It is reached when it is first used.
+    """A gateway's database. The connection is opened on first use.
 
     Attributes:
         gateway: its name in config.yaml.
-        is_default: whether commands mean this gateway when they name none.
-        raw_schema: the schema that the project's models read, by config.yaml and .env.
+        is_default: whether commands use this gateway when they name none.
+        raw_schema: the schema that the project's models read, as config.yaml and .env say.
         project: the directory of config.yaml.
 
     """
@@ -91,7 +91,7 @@ class Database:
 
         self.project = project or PROJECT
         self._console = FunnelConsole(self.project, lambda query: self.adapter.fetchdf(query))
-        set_console(self._console)  # a context takes the one that is set
+        set_console(self._console)  # a context uses the console that is set
         try:
             self._context = FunnelContext(paths=self.project, gateway=gateway, load=False)
             config = self._context.config
@@ -140,7 +140,7 @@ class Database:
 
     @property
     def address(self) -> str:
-        """Where the database is: a file, or host, port and name."""
+        """The location of the database: a file, or host, port and name."""
         if self._connection.type_ == "duckdb":
             return os.path.relpath(self._connection.database or ":memory:")
         return f"{self._connection.host}:{self._connection.port}/{self._connection.database}"
@@ -177,11 +177,11 @@ class Database:
 
     @property
     def reads_raw_tables(self) -> bool:
-        """Whether the project's models read what is landed, and not the sample."""
+        """Whether the project's models read landed tables, not the sample."""
         return self.raw_schema == SCHEMA
 
     def schema_of(self, environment: str) -> str:
-        """Return the schema in which the marts of an environment are views."""
+        """Return the schema that holds the views of an environment's marts."""
         from sqlmesh.core.environment import Environment
 
         name = Environment.sanitize_name(environment)
@@ -196,7 +196,7 @@ class Database:
         return {name for (name,) in rows}
 
     def reads_landed(self, environment: str) -> bool:
-        """Tell whether an environment is there and reads landed tables, not the sample."""
+        """Tell whether an environment exists and reads landed tables, not the sample."""
         planned = self._reached.state_reader.get_environment(environment)
         return planned is not None and not any(
             '"pipedrive_seed"."deal_changes"' in snapshot.name for snapshot in planned.snapshots
@@ -218,15 +218,15 @@ class Database:
                 )
 
     def plan(self, environment: str) -> Built:
-        """Bring an environment to the models of the project, and to all that was landed.
+        """Bring an environment up to date with the project's models and all landed data.
 
-        That is one pass for dev and prod alike: the plan also runs what has arrived since, so
-        that a table is computed once, by the version that the environment will show. A run
+        This takes one pass, for dev and prod alike: the plan also processes newly arrived rows,
+        so that a table is computed once, by the version that the environment will show. A run
         before the plan would compute versions that the plan throws away, and a run after it
-        would compute new tables twice. The sample's changes arrive when they happened, and
-        nothing is run for them: a second plan has nothing to do.
+        would compute new tables twice. The sample's changes arrive at the time they happened.
+        Nothing is run for them, so a second plan has nothing to do.
 
-        The linter always runs, and the unit tests when a model is other than in the environment.
+        The linter always runs; the unit tests run if a model differs from the environment's.
 
         Raises:
             BuildError: a test fails, an audit blocks, or the models are wrong.
@@ -235,7 +235,7 @@ class Database:
         """
         self.check_raw_tables()
         context = self._loaded
-        now = datetime.now(UTC)  # SQLMesh's own takes whole minutes: later arrivals would wait
+        now = datetime.now(UTC)  # SQLMesh's own is cut to the minute: later arrivals would wait
         landed = {"run": True, "ignore_cron": True, "execution_time": now}
         with self._explained(f"{environment} was not built, and nothing was published."):
             builder = context.plan_builder(
@@ -258,7 +258,7 @@ class Database:
         )
 
     def run(self, environment: str) -> Built:
-        """Process what was landed since an environment was computed, with the models it has.
+        """Process rows landed since an environment was computed, with the models that it has.
 
         Raises:
             BuildError: an audit blocks.
@@ -269,7 +269,7 @@ class Database:
         with self._explained(
             f"{environment} was not refreshed; models that were not built show what they did."
         ):
-            # Without ignore_cron a second run of a day does nothing
+            # Without ignore_cron, a second run on the same day does nothing
             if self._reached.run(environment, ignore_cron=True).is_failure:
                 raise SQLMeshError("The run has failed.")
         return Built(environment, False, False, self._console.built)
@@ -308,7 +308,7 @@ class Database:
 
     @contextmanager
     def _explained(self, consequence: str) -> Iterator[None]:
-        """Log what SQLMesh does inside, and make an error for people of its errors.
+        """Log SQLMesh's work inside, and turn its errors into one that people understand.
 
         Raises:
             BuildError: SQLMesh has failed.
@@ -318,7 +318,7 @@ class Database:
         from sqlmesh import configure_logging, remove_excess_logs
         from sqlmesh.utils.errors import SQLMeshError
 
-        # SQLMesh's telemetry, switched off, has set one up that would print all that is logged
+        # SQLMesh's disabled telemetry leaves a handler that would print everything that is logged
         logging.getLogger().handlers.clear()
         logs = self.project / "logs"
         configure_logging(log_file_dir=logs)
@@ -337,8 +337,8 @@ class Database:
     def pipeline(self, dataset: str) -> Iterator[dlt.Pipeline]:
         """Give a dlt pipeline that loads into the schema `dataset`.
 
-        Its working directory is thrown away: what a pipeline must remember is in the database,
-        so that a killed landing leaves nothing behind that the next one could stumble over.
+        Its working directory is thrown away, and its state is kept in the database. So a killed
+        landing leaves no files that could disturb the next one.
         """
         with scratch_directory() as directory:
             configure_dlt(DLT_DATA_DIR=str(directory))
@@ -352,7 +352,7 @@ class Database:
             )
 
     def _destination(self) -> t.Any:
-        """Return this database as dlt sees it."""
+        """Return this database as a destination of dlt."""
         import dlt
 
         if self.adapter.dialect == "duckdb":
@@ -381,12 +381,12 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is done inside as a whole, or nothing of it."""
+        """Commit all changes made inside, or none of them."""
         if self.adapter.SUPPORTS_TRANSACTIONS:
             with self.adapter.transaction():
                 yield
             return
-        self.adapter.execute("BEGIN TRANSACTION")  # SQLMesh has none on DuckDB, DuckDB does
+        self.adapter.execute("BEGIN TRANSACTION")  # SQLMesh has none on DuckDB, but DuckDB does
         try:
             yield
         except BaseException:

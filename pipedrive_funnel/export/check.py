@@ -3,11 +3,12 @@
     python -m pipedrive_funnel check          # the six files in seeds/
     python -m pipedrive_funnel check DIR      # an export somewhere else
 
-A plan does it, too (linter/export_files.py), for every file that SQLMesh can read at all. The
-contract is external_models.yaml; a file has all columns of its table but ``loaded_at``. More
-columns, any order and any case of the header are fine. An empty value is NULL and fine as well:
-the audits say whether keys are filled. The steps in funnel_steps.csv must be stages and activity
-types of the files beside it; of landed data, the audits say which steps have no deals.
+A plan runs the check, too (linter/export_files.py), for every file that SQLMesh can read at all.
+The contract is external_models.yaml; a file must have all columns of its table except
+``loaded_at``. Further columns, any order and any case of the header are accepted. So is an empty
+value, which is NULL: the audits say whether keys are filled. The steps in funnel_steps.csv must be
+stages and activity types of the files beside it; for landed data, the audits say which steps have
+no deals.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pipedrive_funnel.export.judge import Judge, Unreadable
 
 LISTED = 5  # defects of a file that are described; the others are counted
 STEPS_FILE = "funnel_steps.csv"
-# The files that hold the keys of the funnel's steps: source -> table, its column, one of them
+# The files that hold the keys of the funnel's steps: source -> table, column, name of a key
 KEYS_OF_STEPS = {
     "stage": ("stages", "stage_id", "stage"),
     "activity": ("activity_types", "type", "activity type"),
@@ -34,11 +35,11 @@ KEYS_OF_STEPS = {
 
 
 def check_file(path: Path, columns: Mapping[str, str], name: str) -> list[str]:
-    """Say what is wrong with a file and what to do, one text a defect; nothing if it is fine.
+    """Return what is wrong with a file and what to do, one text per defect; none if it is fine.
 
     Args:
         path: the CSV file.
-        columns: lower-case name and type of the columns of the table that the file is for.
+        columns: the columns of the file's table, by lower-case name, with their types.
         name: what to call the file.
 
     Raises:
@@ -49,7 +50,7 @@ def check_file(path: Path, columns: Mapping[str, str], name: str) -> list[str]:
 
 
 def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield (line, what is wrong) for every defect of a file, row by row. See `check_file`."""
+    """Yield (line, reason) for every defect of a file, row by row. See `check_file`."""
     try:
         judge = Judge(path, file_columns(columns))
         for row in judge.rows():
@@ -59,11 +60,11 @@ def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
 
 
 def check_steps(path: Path, name: str) -> list[str]:
-    """Say which steps of the funnel have a key that the export beside their file does not know.
+    """Return the steps of the funnel whose key is not in the export beside their file.
 
     Args:
-        path: the mapping of steps. The files of stages and activity types are in its directory; one
-            that is not there, cannot be read or has no rows knows every key.
+        path: the mapping of steps. The files of stages and activity types are in its directory. If
+            one is missing, cannot be read or has no rows, all of its keys are accepted.
         name: what to call the file.
 
     """
@@ -71,7 +72,7 @@ def check_steps(path: Path, name: str) -> list[str]:
 
 
 def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, what is wrong) for every step whose stage or activity type is not there."""
+    """Yield (line, reason) for every step whose stage or activity type does not exist."""
     known = {}
     for source, (table, column, _) in KEYS_OF_STEPS.items():
         keys = _values(path.with_name(f"{table}.csv"), column)
@@ -84,7 +85,7 @@ def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _values(path: Path, *columns: str) -> list[tuple[int, list[str]]]:
-    """Return the line and some values of each row of a file; none if it cannot be read."""
+    """Return the line and some values of each row of a file; no rows if it cannot be read."""
     try:
         judge = Judge(path, dict.fromkeys(columns, "TEXT"))
         places = [judge.names.index(column) for column in columns]
@@ -109,13 +110,13 @@ def _described(name: str, defects: Iterator[tuple[int, str]]) -> list[str]:
 
 
 def check(directory: Path) -> None:
-    """Print whether the files in a directory have defects, and which.
+    """Print the defects of the files in a directory, or that there are none.
 
-    The steps of the funnel are held against the files unless the models may read landed data:
-    then they are the steps of that, and not of seeds/.
+    The steps of the funnel are compared with the files. The exception is seeds/ when the models
+    may read landed data: its steps then belong to that data.
 
     Raises:
-        FunnelError: there are some.
+        FunnelError: there are defects.
 
     """
     is_sample = directory.resolve() == PROJECT / "seeds"
@@ -124,7 +125,7 @@ def check(directory: Path) -> None:
 
 
 def check_files(directory: Path, *, with_steps: bool) -> int:
-    """Check the files in a directory, and return how many they are; see `check_export`.
+    """Check the files in a directory, and return their number; see `check_export`.
 
     Raises:
         FunnelError: there are defects. They are printed.
@@ -140,11 +141,11 @@ def check_files(directory: Path, *, with_steps: bool) -> int:
 def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     """Check the files in a directory.
 
-    The six files of an export must be there; funnel_steps.csv, which is no part of it, may be.
+    The six files of an export are required; funnel_steps.csv, not part of it, is optional.
 
     Args:
         directory: where the files are.
-        with_steps: whether the steps of the funnel are those of this export.
+        with_steps: whether the steps of the funnel belong to this export.
 
     Returns:
         The number of files, and their defects.
@@ -165,10 +166,10 @@ def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
 
 
 def _may_read_landed() -> bool:
-    """Tell whether the models may read landed tables: then the sample's stages are not theirs.
+    """Tell whether the models may read landed tables, and not the sample's stages.
 
-    SQLMesh would need seconds to say it for sure. So every setting of raw_schema counts, for
-    whichever gateway.
+    SQLMesh would need seconds to tell for sure. So any setting of raw_schema counts, whichever
+    gateway it is for.
     """
     settings = [f"{name}={value}" for name, value in os.environ.items()]
     for name in ("config.yaml", ".env"):

@@ -1,7 +1,7 @@
-"""The rows of a CSV file, and what is wrong with each: one judge for the check and for landing.
+"""The rows of a CSV file and their defects: one judge for the check and for landing.
 
-Python's csv module, in its strict mode, says where a row ends. The contract says which columns and
-values it must have.
+Python's csv module, in strict mode, decides where a row ends. The contract decides which columns
+and values the row must have.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 
 from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, TYPES
 
-LINES_AT_MOST = 1_000  # of a row, which is more than anybody types: a quote must be open in it
+LINES_AT_MOST = 1_000  # of a row. Nobody types more: with more, a quote must be open
 CHARACTERS_AT_MOST = 1_000_000  # of a row of several lines, for the same reason
-OPEN_QUOTES_AT_MOST = 20  # in a file: for each of them some lines are read twice
+OPEN_QUOTES_AT_MOST = 20  # in a file: each causes some lines to be read twice
 OPEN_QUOTE = (
     "a quote is not closed, or one inside a text is not doubled. Close the quotes of this row, and "
     "double those inside a text."
@@ -30,38 +30,38 @@ OPEN_QUOTE = (
 NO_TEXT = "no text in UTF-8. Save it as CSV UTF-8."
 EMPTY_FILE = "the file is empty. Export it again: a table without rows still has a header."
 
-_FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # one that is not UTF-8, as it comes from the file
+_FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # not UTF-8, as surrogateescape reads it
 _WELL_FORMED = re.compile(r'(?:"(?:[^"]|"")*"|(?!")[^,]*),')  # a field and the comma after it
 
 
 class Row(t.NamedTuple):
     """A row of a file."""
 
-    line: int  # where it begins; 1 is the file's first
-    text: str  # as it stands in the file, with what ends its last line
-    values: list[str]  # none when its quotes are wrong
-    is_open: bool = False  # whether a quote in it would take lines below it, too
+    line: int  # where the row begins; 1 is the file's first line
+    text: str  # as it is in the file, including the end of its last line
+    values: list[str]  # empty when its quotes are wrong
+    is_open: bool = False  # whether an open quote in it would take in the lines below
 
 
 class Defect(t.NamedTuple):
-    """What is wrong with a row, or with the header."""
+    """A defect of a row or of the header."""
 
     line: int
-    column: str | None  # None where the row as such is broken
+    column: str | None  # None if the row as a whole is broken
     reason: str
 
 
 class Unreadable(Exception):
-    """A file as a whole is wrong, and nothing more can be said of its rows."""
+    """A file is wrong as a whole, so nothing more can be said about its rows."""
 
     def __init__(self, line: int, *reasons: str) -> None:
-        """Keep the defects, one a reason."""
+        """Keep one defect per reason."""
         self.defects = [Defect(line, None, reason) for reason in reasons]
         super().__init__(*self.defects)
 
 
 class Judge:
-    """A CSV file, held against the columns that it must have.
+    """A CSV file, judged by the columns that it must have.
 
     Attributes:
         header: its first row.
@@ -82,11 +82,11 @@ class Judge:
         Args:
             path: the file.
             types: the columns that it must have, and their types.
-            required: those in which no value may be empty.
-            has_ids: whether it is a log, where the new value of some fields must be an id.
+            required: the columns in which no value may be empty.
+            has_ids: whether the file is a log, in which the new value of some fields must be an id.
 
         Raises:
-            Unreadable: columns are not there, or the file is none in CSV.
+            Unreadable: columns are missing, or the file is not CSV.
 
         """
         self._path = path
@@ -125,14 +125,14 @@ class Judge:
             yield row
 
     def _all_rows(self) -> Iterator[Row]:
-        # A byte order mark is no part of the header; a byte that is not UTF-8 costs its row only
+        # A byte order mark is not part of the header; a byte that is not UTF-8 spoils only its row
         with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from read_rows(file)
 
     def defects(self, row: Row) -> Iterator[Defect]:
-        """Yield what is wrong with a row: its quotes, its length or its bytes, or else its values.
+        """Yield the defects of a row: of its quotes, length or bytes, or else of its values.
 
-        An empty value is NULL, and fine where none is required.
+        An empty value is NULL, and a defect only if a value is required.
         """
         names, values = self.names, row.values
         if not values:
@@ -156,13 +156,13 @@ class Judge:
                 yield from self._id_defects(row.line, *(values[place] for place in self._change))
 
     def _column(self, place: int) -> str | None:
-        """Return the column of the contract that a row has in some place."""
+        """Return the column at a place of a row; None if it is not in the contract."""
         name = self.names[place] if place < len(self.names) else None
         return name if name in self._types else None
 
     @staticmethod
     def _id_defects(line: int, field: str, value: str) -> Iterator[Defect]:
-        """Yield what is wrong with the new value of a field that has ids."""
+        """Yield the defect of a new value that must be an id and is not."""
         if field in FIELDS_WITH_IDS and not re.fullmatch(ID, value):
             yield Defect(
                 line,
@@ -173,10 +173,10 @@ class Judge:
 
 
 def read_rows(lines: Iterable[str]) -> Iterator[Row]:
-    """Yield the rows of a file, given its lines; blank lines are none.
+    """Yield the rows of a file, given its lines; blank lines are skipped.
 
-    An open quote would make one text of the lines below it. So it costs the line that it is in, and
-    reading goes on with the next one.
+    An open quote would turn the lines below it into one text. So only the line with the quote is
+    lost, and reading goes on with the next line.
     """
     csv.field_size_limit(sys.maxsize)
     lines = iter(lines)
@@ -201,7 +201,7 @@ def read_rows(lines: Iterable[str]) -> Iterator[Row]:
 
 
 def _taken(lines: Iterator[str], taken: list[str], waiting: deque[str]) -> Iterator[str]:
-    """Yield the lines in `waiting` and then the others, and keep those of a row in `taken`.
+    """Yield the lines in `waiting` and then the others; keep those of the current row in `taken`.
 
     Raises:
         csv.Error: the row is so long that a quote must be open in it.
@@ -222,7 +222,7 @@ def normalized(header: Sequence[str]) -> list[str]:
 
 
 def _well_formed_fields(text: str) -> int:
-    """Count the fields of a row above the one whose quotes are wrong."""
+    """Count the fields of a row before the one whose quotes are wrong."""
     fields, place = 0, 0
     while match := _WELL_FORMED.match(text, place):
         fields, place = fields + 1, match.end()
@@ -230,7 +230,7 @@ def _well_formed_fields(text: str) -> int:
 
 
 def _header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the names of a file's columns, given those that it must have."""
+    """Yield the defects of a file's column names, given the columns that it must have."""
     if len(header) == 1 < len(types):
         yield f"{header[0]!r} is a single column. Separate the columns with commas."
         return

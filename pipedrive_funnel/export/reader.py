@@ -1,8 +1,8 @@
 """An export in CSV files, read for landing: the rows that fit the contract, and those that do not.
 
-DuckDB reads a file in one go, fast. It is believed only where all rows fit and Python's csv module
-is certain to read the same ones. Any other file is read row by row, and judged by
-pipedrive_funnel/export/judge.py as the check of a plan does.
+DuckDB reads a file in one go, which is fast. Its result is used only if all rows fit and Python's
+csv module is certain to read the same rows. Any other file is read row by row and judged by
+pipedrive_funnel/export/judge.py, as in the check of a plan.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if t.TYPE_CHECKING:
     import pyarrow
 
 BATCH = 50_000  # rows in memory at a time
-REJECTS_AT_MOST = 10_000  # in a file: beyond, it is the file that is wrong and not some rows
-RAW_TEXT_AT_MOST = 10_000  # characters of a rejected row; after an open quote it can be the file
+REJECTS_AT_MOST = 10_000  # in a file: with more, the file is wrong and not some rows
+RAW_TEXT_AT_MOST = 10_000  # characters of a row; with an open quote, a row can be the whole file
 
 
 class ExportError(LandingError):
@@ -50,7 +50,7 @@ class ExportError(LandingError):
 
 
 class Reject(t.NamedTuple):
-    """A row that is not landed. The names are those of the columns of rejected_rows."""
+    """A row that is not landed. Its fields are named like the columns of rejected_rows."""
 
     table_name: str
     file_name: str
@@ -62,12 +62,12 @@ class Reject(t.NamedTuple):
 
 @contextmanager
 def open_export(directory: Path, tables: Mapping[str, Table]) -> Iterator[list[CsvFile]]:
-    """Give the CSV files of an export, their headers checked, to be read.
+    """Give the CSV files of an export, with their headers checked, ready to be read.
 
-    What is read of them lies in a DuckDB file until the end: memory holds a part of it at a time.
+    The rows that are read stay in a DuckDB file until the end, so memory holds only some of them.
 
     Raises:
-        ExportError: a file is not there, is no CSV file or lacks columns.
+        ExportError: a file is missing, is not CSV or lacks columns.
 
     """
     import duckdb
@@ -96,8 +96,8 @@ class CsvFile:
 
     Attributes:
         path: where the file is.
-        table: what it is for.
-        rows_read: the number of its rows, rejected ones among them; 0 before it is read.
+        table: the table that the file is for.
+        rows_read: the number of its rows, including rejected ones; 0 before it is read.
         rejects: the rows that do not fit, in the order of their lines.
 
     """
@@ -105,10 +105,10 @@ class CsvFile:
     def __init__(
         self, path: Path, table: Table, connection: duckdb.DuckDBPyConnection, scratch: Path
     ) -> None:
-        """Look at the header of a file; `connection` and `scratch` hold what is made of it.
+        """Check the header of a file; its rows will go to `connection`, a link to it to `scratch`.
 
         Raises:
-            ExportError: the file is not there, is no CSV file or lacks columns.
+            ExportError: the file is missing, is not CSV or lacks columns.
 
         """
         self.path = path
@@ -116,7 +116,7 @@ class CsvFile:
         self.rows_read = 0
         self.rejects: list[Reject] = []
         self._connection = connection
-        # A name that DuckDB cannot take for a pattern or a partition
+        # A path that DuckDB cannot mistake for a pattern or a partition
         self._link = scratch / path.name
         if not path.is_file():
             raise ExportError([f"{path} is missing. Export this table as well."])
@@ -127,7 +127,7 @@ class CsvFile:
 
     @contextmanager
     def _whole_file(self) -> Iterator[None]:
-        """Name the file in what is wrong with it as a whole."""
+        """Turn `Unreadable` into an error that names the file."""
         try:
             yield
         except Unreadable as error:
@@ -148,11 +148,11 @@ class CsvFile:
     # --- at once ----------------------------------------------------------------------------------
 
     def _read_at_once(self) -> bool:
-        """Let DuckDB read the file. Return whether all rows fit, as Python would read them.
+        """Let DuckDB read the file. Return whether all rows fit, and Python would read the same.
 
-        DuckDB drops what it overlooks, such as blanks after a quote, surplus commas, or rows after
-        one of several MB. So all bytes of the file must be there again: in values, as the commas
-        between them, as quotes or as the ends of lines.
+        DuckDB silently drops some input, such as blanks after a quote, surplus commas, or rows
+        after one of several MB. So all bytes of the file must be accounted for: in values, as
+        commas between them, as quotes or as line ends.
         """
         import duckdb
 
@@ -164,7 +164,7 @@ class CsvFile:
             self._link.symlink_to(self.path.resolve())
         names = [
             name if name in self.table.data_columns else f"_ignored_{number}"
-            for number, name in enumerate(self._judge.names)  # which may be there twice
+            for number, name in enumerate(self._judge.names)  # names may occur twice
         ]
         texts = f"CONCAT({', '.join(names)})"
         source = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
@@ -226,7 +226,7 @@ class CsvFile:
             )
 
     def _fitting_rows(self) -> Iterator[tuple[str | int, ...]]:
-        """Yield the values of the rows that fit, with their line, and reject the others."""
+        """Yield the values of the rows that fit, with their lines, and reject the others."""
         pick = itemgetter(*(self._judge.names.index(name) for name in self.table.data_columns))
         for row in self._judge.rows():
             self.rows_read += 1
@@ -253,7 +253,7 @@ class CsvFile:
         self._connection.unregister("batch")
 
     def _reject_contradictions(self, lines: set[int]) -> None:
-        """Reject the rows in some lines: others have the same key."""
+        """Reject the rows at `lines`: others have the same key and other values."""
         key = ", ".join(self.table.key)
         reason = f"another row has the same {key} and other values. Keep the one that is right."
         for row in self._judge.rows() if lines else ():
@@ -261,20 +261,20 @@ class CsvFile:
                 self._reject(row, Defect(row.line, self.table.key[0], reason))
 
     def _reject(self, row: Row, defect: Defect) -> None:
-        """Put a row aside; beyond the limit, the file is rejected."""
+        """Put a row aside; with more rows than the limit, the file is rejected."""
         if len(self.rejects) < REJECTS_AT_MOST:
             text = row.text.encode(errors="surrogateescape").decode(errors="replace")
-            # A database holds no NUL character
+            # A database cannot hold a NUL character
             shown = text.rstrip("\r\n").replace("\0", "\ufffd")[:RAW_TEXT_AT_MOST]
             self.rejects.append(Reject(self.table.name, self.path.name, *defect, shown))
 
     # --- either way -------------------------------------------------------------------------------
 
     def _take_contradictions(self) -> set[int | None]:
-        """Remove the rows of a snapshot that have one key and different values.
+        """Remove the rows of a snapshot that share a key and have different values.
 
         Returns:
-            Their lines, as far as these are known.
+            The lines of these rows, as far as they are known.
 
         """
         if self.table.is_log:
@@ -288,10 +288,10 @@ class CsvFile:
         return {line for (line,) in removed}
 
     def batches(self) -> Iterator[pyarrow.Table]:
-        """Yield the rows that fit, in the columns and types of the contract; one batch at least."""
+        """Yield the rows that fit, in the columns and types of the contract; at least one batch."""
         import pyarrow
 
-        # A cursor, because batches of several tables may be asked for at a time
+        # A cursor, because batches of several tables may be read at the same time
         rows = (
             self._connection.cursor()
             .execute(f"SELECT {', '.join(self.table.data_columns)} FROM {self.table.name}")
@@ -314,19 +314,18 @@ def rejects_table(rejects: Iterable[Reject]) -> pyarrow.Table:
 
 
 def _bytes_of_content(path: Path) -> int | None:
-    """Count the bytes of a file beside quotes and the ends of lines.
+    """Count the bytes of a file other than quotes and line ends.
 
     Returns:
-        None if the file has something that DuckDB understands in another way than Python, and no
-        count of bytes would show: a quote with a blank behind it, or lines that end in several
-        ways.
+        None if the file has something that DuckDB and Python read differently, without a trace in
+        the count of bytes: a quote followed by a blank, or several kinds of line ends.
 
     """
     content, ends = 0, Counter()
     with path.open("rb") as file:
         if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
             file.seek(0)
-        while part := file.read(2**20) + file.readline():  # so that none ends within a \r\n
+        while part := file.read(2**20) + file.readline():  # so that no part ends within a \r\n
             if b'" ' in part:
                 return None
             content += _content(part)
@@ -336,15 +335,15 @@ def _bytes_of_content(path: Path) -> int | None:
 
 
 def _content(text: bytes) -> int:
-    """Count the bytes of a text beside quotes and the ends of lines."""
+    """Count the bytes of a text other than quotes and line ends."""
     return len(text.translate(None, b'"\r\n'))
 
 
 def _checked_columns(table: Table) -> Iterator[str]:
-    """Yield the expressions that make values of texts, and an error of one that does not fit."""
+    """Yield the expressions that turn texts into values, and fail on a text that does not fit."""
     for column, type_ in table.data_columns.items():
         pattern = TYPES[type_].pattern.replace("'", "''")
-        fits = f"REGEXP_FULL_MATCH({column}, '(?s){pattern}')"  # NULL, of no text
+        fits = f"REGEXP_FULL_MATCH({column}, '(?s){pattern}')"  # NULL if the text is NULL
         if column not in table.required:
             fits = f"COALESCE({fits}, TRUE)"
         if table.is_log and column == "new_value":
@@ -354,7 +353,7 @@ def _checked_columns(table: Table) -> Iterator[str]:
 
 
 def _cast(text: str, type_: str) -> str:
-    """Return the expression that makes a value of a text that fits."""
+    """Return the expression that turns a fitting text into a value."""
     if type_ == "BIGINT":  # pandas writes the integers of a column with gaps as 12.0
         text = f"REGEXP_REPLACE({text}, '\\.0$', '')"
     return f"CAST({text} AS {type_})"

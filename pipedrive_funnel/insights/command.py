@@ -22,7 +22,7 @@ def write(environment: str, gateway: str | None = None, out: Path = PAGE) -> Non
         FunnelError: the marts cannot be read, or the files cannot be written.
 
     """
-    from pipedrive_funnel.insights.page import write_page  # matplotlib takes a second
+    from pipedrive_funnel.insights.page import write_page  # importing matplotlib takes a second
 
     with open_funnel(environment, gateway, MARTS) as database:
         marts = Marts(database.adapter, database.schema_of(environment))
@@ -37,5 +37,5 @@ def write(environment: str, gateway: str | None = None, out: Path = PAGE) -> Non
 
 
 def _beside(page: Path, plots: dict[str, str]) -> dict[Path, str]:
-    """Return the plots by the files that the page shows."""
+    """Return the plots by the paths at which the page shows them."""
     return {page.with_suffix("") / name: plot for name, plot in plots.items()}

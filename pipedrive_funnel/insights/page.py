@@ -30,7 +30,7 @@ NO_DEALS = "There are no deals."
 
 
 def write_page(marts: Marts, directory: str) -> tuple[str, dict[str, str]]:
-    """Return the page, and its plots (SVG) by the names that they have in `directory`."""
+    """Return the page, and its plots (SVG) by their file names in `directory`."""
     page = _Page(marts, directory)
     sections: dict[str, Callable[[], list[str]]] = {
         "What is in the data": page.contents,
@@ -62,7 +62,7 @@ class _Page:
         self.stage_steps = [step for step in self.steps if step.is_stage]
 
     def picture(self, name: str, description: str, svg: str) -> str:
-        """Keep a plot, and return what shows it on the page."""
+        """Keep a plot, and return the Markdown that shows it."""
         self.plots[f"{name}.svg"] = svg
         return f"![{description}]({quote(self.directory)}/{name}.svg)"
 
@@ -84,7 +84,7 @@ class _Page:
         ]
 
     def contents(self) -> list[str]:
-        """Count what there is."""
+        """Count the deals, activities and rows."""
         rows = self.marts.row_counts()
         cells = self.marts.cells()
         done = _sums((row.type, row.done) for row in self.marts.activities())
@@ -185,7 +185,7 @@ class _Page:
         ]
 
     def cohorts(self) -> list[str]:
-        """Show how many of the deals that were created in a month get how far."""
+        """Show how far the deals that were created in a month get."""
         cells = self.marts.cohorts()
         if not cells:
             return [NO_DEALS]
@@ -258,7 +258,7 @@ class _Page:
         ]
 
     def _gap(self, reached: dict[Decimal, int], in_order: dict[Decimal, int]) -> str:
-        """Say how far the two countings are apart at the last stage."""
+        """Say how much the two ways of counting differ at the last stage."""
         if not self.stage_steps:
             return "No step of the funnel is a stage."
         last, name = self.stage_steps[-1].funnel_step, self.stage_steps[-1].name
@@ -269,7 +269,7 @@ class _Page:
         )
 
     def time_in_stage(self) -> list[str]:
-        """Show how long deals stay."""
+        """Show how long deals stay in a stage."""
         stages = self.marts.stages()
         if not stages:
             return ["No deal has entered a stage."]
@@ -307,7 +307,7 @@ class _Page:
         return [*blocks, _first_stage(self.marts.days_to_first_stage())]
 
     def seasonality(self) -> list[str]:
-        """Show the months against each other."""
+        """Compare the months."""
         trends = self.marts.trends()
         if not trends:
             return ["No deal has reached a step."]
@@ -419,7 +419,7 @@ class _Page:
         return blocks
 
     def activities(self) -> list[str]:
-        """Show what is done and planned."""
+        """Show the done and the planned activities."""
         rows = self.marts.activities()
         if not rows:
             return ["There are no activities."]
@@ -546,7 +546,7 @@ def _by_type(rows: Sequence[Activities]) -> dict[str, list[Activities]]:
 
 
 def _span(values: Iterable[Decimal | None]) -> str:
-    """Return the range of the values that are there."""
+    """Return the range of the known values."""
     known = sorted(value for value in values if value is not None)
     return " to ".join(dict.fromkeys(days(value) for value in (known[:1] + known[-1:])))
 
@@ -563,6 +563,6 @@ def _first_stage(wait: Range) -> str:
 
 
 def _meaning(meaning: str) -> str:
-    """Return what a check's rows are, without the words that all meanings begin with."""
+    """Return the meaning of a check's rows, without the words that all meanings begin with."""
     text = re.sub("^(A|The) returned row is ", "", meaning)
     return escaped(text[:1].upper() + text[1:])

@@ -1,4 +1,4 @@
-"""The plots of the page: SVG that is the same, byte for byte, whenever the numbers are.
+"""The plots of the page, as SVG. The same numbers give the same file, byte for byte.
 
 Colours are those of Okabe and Ito, which colour-blind people can tell apart.
 """
@@ -54,7 +54,7 @@ P = t.ParamSpec("P")
 
 
 def _plot(draw: Callable[P, Figure]) -> Callable[P, str]:
-    """Make a function that draws return SVG, whatever the settings of who runs it."""
+    """Turn a function that draws a plot into one that returns SVG, whatever the user's settings."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
@@ -157,7 +157,7 @@ def time_in_stage(stages: Sequence[Stage]) -> Figure:
 def seasonality(
     steps: Sequence[Step], months: Sequence[date], deals: Mapping[tuple[date, Decimal], int]
 ) -> Figure:
-    """Draw the deals per month of each step, one panel a step."""
+    """Draw the deals per month of each step, one panel per step."""
     figure, panels = _panels("When do deals reach the steps? (scales differ)", len(steps), 3)
     for axes, step in zip(panels, steps, strict=True):
         values = [deals[day, step.funnel_step] for day in months]
@@ -180,7 +180,7 @@ def seasonality(
 
 @_plot
 def activities(types: Mapping[str, Sequence[Activities]]) -> Figure:
-    """Draw what is done and planned per month, one panel a type."""
+    """Draw the done and planned activities per month, one panel per type."""
     figure, panels = _panels("Is more done than is still planned?", len(types), 2)
     counts = {
         (row.type, row.month): (row.done, row.planned) for rows in types.values() for row in rows
@@ -212,7 +212,7 @@ def data_quality(checks: Sequence[Check]) -> Figure:
         rows = [y for y, check in enumerate(checks) if check.severity == severity]
         values = [checks[y].rows for y in rows]
         if rows:
-            # From a half, or a single row would have no bar on a scale of logarithms
+            # From a half: a bar of a single row would have no length on a logarithmic scale from 1
             widths = [value - 0.5 for value in values]
             colour = ORANGE if severity == WARNING else BLUE
             bars = axes.barh(rows, widths, left=0.5, height=0.7, color=colour, label=severity)
@@ -236,7 +236,7 @@ def _figure(title: str, height: float) -> tuple[Figure, Axes]:
 def _panels(
     title: str, count: int, columns: int, height: float = 1.7
 ) -> tuple[Figure, Sequence[Axes]]:
-    """Return a figure with as many plots as asked for, each so high, and with a title."""
+    """Return a figure with a title and `count` plots, each `height` inches high."""
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(WIDTH, height * rows + 0.6), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left")
@@ -247,7 +247,7 @@ def _panels(
 
 
 def _step_ticks(axes: Axes, names: Sequence[str]) -> None:
-    """Name the lines of a plot with horizontal bars, the first on top."""
+    """Label the rows of a plot with horizontal bars, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -255,7 +255,7 @@ def _step_ticks(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _count_axis(axes: Axes, months: Sequence[date], labels: int) -> None:
-    """Make the axes of a panel with counts per month."""
+    """Set up the axes of a panel with counts per month."""
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.grid(axis="y")
     axes.tick_params(labelsize=8)
@@ -263,7 +263,7 @@ def _count_axis(axes: Axes, months: Sequence[date], labels: int) -> None:
 
 
 def _month_ticks(axes: Axes, months: Sequence[date], labels: int, offset: float) -> None:
-    """Name the months, or every second, third, ... if they are more than the labels."""
+    """Label the months, or every second, third, ... if there are more months than labels."""
     years = math.ceil(len(months) / (12 * labels))
     every = next((n for n in (1, 2, 3, 4, 6) if len(months) <= n * labels), 12 * years)
     places = range(0, len(months), every)

@@ -1,6 +1,6 @@
-"""The questions to the marts. DuckDB and PostgreSQL give the same answers.
+"""The queries on the marts. DuckDB and PostgreSQL give the same answers.
 
-Texts are sorted here and not in the database, whose language would decide on their order.
+Texts are sorted here and not in the database, whose collation would decide on their order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Step(t.NamedTuple):
 
 
 class Cell(t.NamedTuple):
-    """A month and step of the monthly report, against the others of the month."""
+    """A month and step of the monthly report, compared with the month's other steps."""
 
     month: date
     funnel_step: Decimal
@@ -48,7 +48,7 @@ class Cell(t.NamedTuple):
 
 
 class CohortCell(t.NamedTuple):
-    """A month of creation and a step."""
+    """A cohort, by its month of creation, and a step."""
 
     month: date
     funnel_step: Decimal
@@ -60,7 +60,7 @@ class CohortCell(t.NamedTuple):
 
 
 class Moves(t.NamedTuple):
-    """How the deals move through the stages."""
+    """The deals by how they move through the stages."""
 
     deals: int
     deals_that_skipped: int
@@ -77,7 +77,7 @@ class Range(t.NamedTuple):
 
 
 class Stage(t.NamedTuple):
-    """How long deals stay in a stage: those that left, and those that are still there."""
+    """The time that deals spend in a stage: those that left it, and those still there."""
 
     name: str
     exits: int
@@ -99,7 +99,7 @@ class Trend(t.NamedTuple):
 
 
 class Owners(t.NamedTuple):
-    """Deals that have had so many owners."""
+    """The deals that have had the same number of owners."""
 
     owners: int
     deals: int
@@ -125,7 +125,7 @@ class Activities(t.NamedTuple):
 
 
 class LostReason(t.NamedTuple):
-    """Deals with a lost reason, None for those without, and how many came to the last stage."""
+    """The deals with a lost reason, or (None) without, and how many reached the last stage."""
 
     reason: str | None
     deals: int
@@ -145,10 +145,10 @@ class Check(t.NamedTuple):
 
 
 class Marts:
-    """The marts of an environment, to be asked."""
+    """The marts of an environment, with queries on them."""
 
     def __init__(self, adapter: EngineAdapter, schema: str) -> None:
-        """Ask the marts in a schema."""
+        """Query the marts in a schema."""
         self._adapter = adapter
         self._schema = schema
 
@@ -161,7 +161,7 @@ class Marts:
         return self._ask("SELECT MAX(as_of) FROM marts.rep_data_quality")[0][0]
 
     def log_range(self) -> tuple[datetime | None, datetime | None]:
-        """Return when the first deal was created, and when one last changed."""
+        """Return the time of the first creation of a deal, and of the last change of one."""
         return self._ask("SELECT MIN(created_at), MAX(last_changed_at) FROM marts.fct_deals")[0]
 
     def row_counts(self) -> dict[str, int]:
@@ -200,7 +200,7 @@ class Marts:
         return [Cell(*row) for row in rows]
 
     def cohorts(self) -> list[CohortCell]:
-        """Return every month of creation with every step."""
+        """Return a cell for every month of creation and step."""
         rows = self._ask(
             """
             SELECT
@@ -267,7 +267,7 @@ class Marts:
         return Range(least, _decimal(median), most)
 
     def trends(self) -> list[Trend]:
-        """Return every month of the report with every step, without gaps."""
+        """Return a row for every month of the report and step, without gaps."""
         rows = self._ask(
             """
             SELECT
@@ -363,7 +363,7 @@ class Marts:
         return sorted(found, key=lambda row: (row.reason is None, -row.deals, row.reason))
 
     def checks(self) -> list[Check]:
-        """Return the checks of the input: warnings first, and the most rows."""
+        """Return the checks of the input: warnings first, then those with the most rows."""
         rows = self._ask(
             """
             SELECT
@@ -376,7 +376,7 @@ class Marts:
 
 
 def _decimal(value: float | None) -> Decimal | None:
-    """Return an interpolated number without the noise by which engines differ."""
+    """Return an interpolated number, rounded so that engines do not differ."""
     return None if value is None else Decimal(str(round(value, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Numbers for people, and what Markdown needs."""
+"""Numbers and texts for people to read in Markdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def counted(value: int, thing: str) -> str:
 
 
 def days(value: Decimal | None) -> str:
-    """Return days with one digit."""
+    """Return days with one decimal."""
     return "" if value is None else number(_one_digit(value))
 
 
@@ -56,14 +56,14 @@ def step_number(step: Decimal) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text of the data such that Markdown shows it as it is, on one line."""
+    """Escape a text of the data, so that Markdown shows it as it is, on one line."""
     return re.sub(r"([\\`*\[\]<>|&#~$]|\b_|_\b)", r"\\\1", " ".join(text.split()))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table: the first column to the left, numbers in the others to the right.
+    """Return a table: the first column aligned left, the numbers in the others right.
 
-    A header that begins with a colon has texts below it, which stay on the left.
+    A header that begins with a colon marks a column of texts, which are aligned left.
     """
     is_text = [True, *(title.startswith(":") for title in header[1:])]
     lines = [

@@ -1,4 +1,4 @@
-"""Land your own Pipedrive data: an export in CSV files, or what the API gives."""
+"""Land your own Pipedrive data: an export in CSV files, or data from the API."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ class Options:
 
     @property
     def removals(self) -> dict[str, bool]:
-        """What may be removed, as `publish` wants it."""
+        """What may be removed, as arguments of `publish`."""
         return {"allow_removals": self.allow_removals, "replace": self.replace}
 
 
 def land_csv(options: Options, directory: Path, *, strict: bool) -> None:
-    """Land the files of an export, and bring prod up to date if that is wanted.
+    """Land the files of an export, and bring prod up to date if `options` say so.
 
     Args:
-        options: how.
+        options: how to land.
         directory: where the files are.
         strict: land nothing if a row is rejected.
 
     Raises:
-        FunnelError: that cannot be done.
+        FunnelError: the export cannot be landed, or prod not be brought up to date.
 
     """
     tables = read_tables()
@@ -83,14 +83,14 @@ def land_csv(options: Options, directory: Path, *, strict: bool) -> None:
 
 
 def land_api(options: Options, *, full: bool) -> None:
-    """Land what the API gives, and bring prod up to date if that is wanted.
+    """Land data from the API, and bring prod up to date if `options` say so.
 
     Args:
-        options: how.
-        full: read all, not just what changed.
+        options: how to land.
+        full: read everything, not only what has changed.
 
     Raises:
-        FunnelError: that cannot be done.
+        FunnelError: the API cannot be landed, or prod not be brought up to date.
 
     """
     database = _open_database(options)  # reads .env, where the settings may be
@@ -122,7 +122,7 @@ def land_api(options: Options, *, full: bool) -> None:
 
 
 def suggest_steps(options: Options) -> None:
-    """Write the mapping of steps from the stages of the account, and keep the one that was there.
+    """Write a mapping of steps from the account's stages, and keep the previous file.
 
     Raises:
         FunnelError: the account cannot be read.
@@ -164,7 +164,7 @@ def _open_database(options: Options) -> Database:
 
 
 def _why_not_without(options: Options, strict: bool) -> str | None:
-    """Return the option by which nothing is landed if a row is rejected."""
+    """Return the option that forbids landing if a row is rejected."""
     return "--strict" if strict else "--replace" if options.replace else None
 
 
@@ -172,7 +172,7 @@ def _read_export(files: list[CsvFile], directory: Path, whole: str | None) -> Co
     """Read the files of an export, and return the number of rejected rows by table.
 
     Raises:
-        LandingError: rows are rejected, and by an option nothing may be landed without them.
+        LandingError: rows are rejected, and the option `whole` forbids landing without them.
 
     """
     say_command(f"Reading {directory}", indent=0)
@@ -191,7 +191,7 @@ def _read_export(files: list[CsvFile], directory: Path, whole: str | None) -> Co
 
 
 def _finish(options: Options, database: Database, directory: Path | None = None) -> None:
-    """Bring prod up to date if that is wanted, else say what to type next.
+    """Bring prod up to date if `options` say so, else say what to type next.
 
     Raises:
         LandingError: prod could not be brought up to date.
@@ -213,7 +213,7 @@ def _finish(options: Options, database: Database, directory: Path | None = None)
 
 
 def _now() -> datetime:
-    """Return the time of a landing: UTC, without time zone, as the contract has it."""
+    """Return the time now as the contract has it: UTC, without time zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -233,7 +233,7 @@ def _say_rejects(file: CsvFile) -> None:
 
 
 def _say_changes(changes: Mapping[str, Change], rejected: Mapping[str, int]) -> None:
-    """Say what became of every row, a line a table."""
+    """Print what became of the rows, one line per table."""
     rows = {
         name: (change.read + rejected.get(name, 0), change.landed, change.unchanged)
         + (change.repeated, rejected.get(name, 0), change.removed)

@@ -1,4 +1,4 @@
-"""How dlt is to work; it reads its settings from the environment."""
+"""The settings of dlt, which reads them from the environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 LONGEST_WAIT = 120  # seconds that Pipedrive may ask us to wait
 
-# Where the environment has no others
+# Used where the environment sets no others
 DEFAULTS = {
     "EXTRACT__WORKERS": "4",  # requests at a time
     "RUNTIME__REQUEST_TIMEOUT": "30",  # seconds without a byte
@@ -22,7 +22,7 @@ ALWAYS = {
 
 
 def configure_dlt(**settings: str) -> None:
-    """Tell dlt how to work, before it does; `settings` go beyond those above."""
+    """Set up dlt's environment before dlt starts; `settings` add to those above."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.update(ALWAYS | settings)

@@ -1,4 +1,4 @@
-"""The two ways to land: what dlt has loaded is published in one transaction."""
+"""The two ways to land. Both publish what dlt has loaded, in one transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     import pyarrow
 
 LANDING = "pipedrive_landing"  # the schema where an export waits to be published
-# What dlt's loaders take fastest: COPY on PostgreSQL, a scan on DuckDB
+# The formats that dlt loads fastest: with COPY on PostgreSQL, a scan on DuckDB
 FILE_FORMATS = {"postgres": "csv", "duckdb": "parquet"}
 DLT_TYPES = {"BIGINT": "bigint", "BOOLEAN": "bool", "TEXT": "text", "TIMESTAMP": "timestamp"}
 
@@ -37,7 +37,7 @@ def land_export(
     Args:
         database: where to land.
         tables: the raw tables by name.
-        files: one for each of them, read.
+        files: one for each table of an export, already read.
         loaded_at: the time of this landing, UTC without time zone.
         allow_removals: see `publish`.
         replace: see `publish`.
@@ -72,7 +72,7 @@ def land_export(
 def _resource(
     table: Table, batches: Iterator[pyarrow.Table], file_format: str
 ) -> dlt.sources.DltResource:
-    """Return batches of a table's rows as dlt loads them: these columns, and no others."""
+    """Return batches of a table's rows as a resource of dlt, with no columns but the table's."""
     import dlt
 
     return dlt.resource(
@@ -91,7 +91,7 @@ def _resource(
 
 @contextmanager
 def _landing_schema(database: Database) -> Iterator[None]:
-    """Clear the schema where an export waits of what a killed landing left, and at the end."""
+    """Drop the schema where an export waits: one left by a killed landing, and ours at the end."""
     drop = f"DROP SCHEMA IF EXISTS {LANDING} CASCADE"
     database.adapter.execute(drop)
     try:
@@ -109,10 +109,10 @@ def land_mirror(
     allow_removals: bool = False,
     replace: bool = False,
 ) -> tuple[dict[str, Change], dict[str, int]]:
-    """Land what the mirror of the API holds; `api.mirror` brings that up to date.
+    """Land the mirror of the API, which `api.mirror` brings up to date.
 
     Returns:
-        What changed, by table, and the number of rows that have no place in the contract, by
+        The changes by table, and the numbers of rows that have no place in the contract, by
         reason.
 
     Raises:
@@ -133,7 +133,7 @@ def land_mirror(
             loaded_at,
             allow_removals=allow_removals,
             replace=replace,
-            whole={"deal_changes": "deal_id"},  # what was derived for a deal may turn out wrong
+            whole={"deal_changes": "deal_id"},  # rows derived for a deal may turn out wrong
         )
     skipped = {
         reason: database.adapter.fetchone(native(query))[0]

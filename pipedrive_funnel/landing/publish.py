@@ -1,10 +1,10 @@
-"""Bring what was loaded into the raw tables that the models read: all of it, or nothing.
+"""Publish loaded rows to the raw tables that the models read: all of them, or none.
 
-A landing compares sets of rows. A row of the source that the raw table has already is left alone,
-with its `loaded_at`; another one is inserted, with the time of this landing. A row of a snapshot
-that the source no longer has is deleted: it has changed, or it is gone. So landing twice changes
-nothing, and the deals that a run rebuilds are those that something arrived for. A deal whose log
-loses rows is noted in `removed_changes`, since no row of it need arrive.
+A landing compares sets of rows. A row of the source that the raw table already has is left alone
+and keeps its `loaded_at`; any other row is inserted with the time of this landing. A row of a
+snapshot that the source no longer has is deleted: it has changed, or it is gone. So landing twice
+changes nothing, and a run rebuilds only the deals for which rows arrived. If the log of a deal
+loses rows, the deal is noted in `removed_changes`, since no row need arrive for it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from pipedrive_funnel.contract import ARRIVAL, REMOVED, SCHEMA, Table
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.warehouse import Database, DatabaseError
 
-COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types that hold what the contract's hold
+COMPATIBLE = {"VARCHAR": "TEXT", "INT": "BIGINT"}  # types accepted for those of the contract
 _OTHER_TABLE = "Rename the table, land again, and copy over what you miss."
 
 
 class TooManyRemovals(LandingError):
-    """A snapshot lacks so many of the rows that are landed that it is likely to be cut off."""
+    """A snapshot lacks so many of the landed rows that it has probably been cut off."""
 
     code = BAD_INPUT
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a landing did to a table, in rows.
+    """The changes of a landing to one table, in rows.
 
     Attributes:
         read: rows of the source; read = landed + unchanged + repeated.
-        landed: of those, the new and the changed ones.
-        unchanged: of those, the ones that had been landed before.
-        repeated: of those, the ones that the source holds more than once.
-        removed: rows that the raw table had and a newer snapshot does not, in no form.
+        landed: new and changed rows of the source.
+        unchanged: rows of the source that had been landed before.
+        repeated: further copies of rows that the source holds more than once.
+        removed: rows of the raw table whose key the source no longer has.
 
     """
 
@@ -58,24 +58,23 @@ def publish(
     replace: bool = False,
     whole: Mapping[str, str] | None = None,
 ) -> dict[str, Change]:
-    """Bring the rows of each query into its raw table, in the transaction that is open.
+    """Publish the rows of each query to its raw table, in the open transaction.
 
     Args:
-        database: where the raw tables are, or are made.
+        database: the database of the raw tables; missing ones are created.
         tables: the raw tables by name.
-        queries: by table name a SELECT of its columns, without `loaded_at`, that runs on the
-            database; a table without a query is emptied.
+        queries: by table name, a SELECT of the table's columns without `loaded_at`, which runs on
+            the database; a table without a query is emptied.
         loaded_at: the time of this landing, UTC without time zone.
-        incomplete: snapshots that rows were rejected of; nothing is removed from their tables.
+        incomplete: snapshots of which rows were rejected; nothing is removed from their tables.
         allow_removals: whether more than half of a table's rows may be removed.
-        replace: whether rows that the source does not have are removed from logs, too, and in any
-            number.
-        whole: logs of which the source has either all rows with a value of some column or none, by
-            that column: of the values that it has, other rows are removed.
+        replace: whether rows that the source lacks are removed from logs, too, and in any number.
+        whole: by name of a log, a column. For each of its values, the source has all rows or none;
+            if it has them, the log's other rows with that value are removed.
 
     Raises:
         TooManyRemovals: more than half would be removed, and that is not allowed.
-        DatabaseError: a raw table is there and has other columns.
+        DatabaseError: a raw table exists and has other columns.
 
     """
     create_raw_tables(database, tables)
@@ -97,10 +96,10 @@ def publish(
 
 
 def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
-    """Create the raw tables that are not there, described as in the contract.
+    """Create the missing raw tables, with the descriptions of the contract.
 
     Raises:
-        DatabaseError: a raw table is there and has other columns.
+        DatabaseError: a raw table exists and has other columns.
 
     """
     from sqlglot import exp
@@ -147,7 +146,7 @@ def _publish_table(
     is_complete: bool,
     allow_removals: bool,
 ) -> Change:
-    """Bring the rows of a query into one raw table."""
+    """Publish the rows of a query to one raw table."""
     raw = _raw(table.name)
     columns = ", ".join(table.data_columns)
     execute, fetch = database.adapter.execute, database.adapter.fetchone
@@ -210,7 +209,7 @@ def _publish_table(
 
 
 def _timestamp(time: datetime) -> str:
-    """Return a time as an expression of SQL."""
+    """Return a time as an SQL expression."""
     return f"CAST('{time:%Y-%m-%d %H:%M:%S.%f}' AS TIMESTAMP)"
 
 

@@ -3,8 +3,8 @@
     python -m pipedrive_funnel.sample                           # the six files in seeds/
     python -m pipedrive_funnel.sample --out DIR --scale 100     # 100 times the deals, to benchmark
 
-Every person, deal and call is invented. What is not left to chance is the monthly report: the
-funnel computed from the files equals ``REPORT`` cell by cell, for every seed, and N times it for
+Every person, deal and call is invented. Only the monthly report is not left to chance: the funnel
+computed from the files equals ``REPORT`` cell by cell for every seed, and N times ``REPORT`` for
 ``--scale N``.
 
 How: deals enter stage 1 in the months the report asks for and are created some weeks earlier.
@@ -34,7 +34,7 @@ from pipedrive_funnel import PROJECT
 
 SEED = 2024
 DEFAULT_OUT = PROJECT / "seeds"
-# The data quality checks that warn of the sample: it has what real exports have, and it ages
+# Data quality checks that warn about the sample: it has the oddities of real exports, and it ages
 WARNINGS = frozenset(
     (
         "data_freshness",
@@ -51,7 +51,7 @@ WARNINGS = frozenset(
 # --- what the files are calibrated to -------------------------------------------------------------
 
 STEPS = ("1", "2", "2.1", "3", "3.1", "4", "5", "6", "7", "8", "9")
-REPORT = {  # deals a month (UTC) and funnel step, in the order of STEPS
+REPORT = {  # deals per month (UTC) and funnel step, in the order of STEPS
     "2024-01": (30, 6, 77, 0, 67, 1, 0, 0, 0, 0, 0),
     "2024-02": (194, 74, 64, 27, 59, 17, 10, 8, 1, 0, 2),
     "2024-03": (199, 157, 54, 142, 75, 75, 51, 28, 21, 12, 7),
@@ -139,7 +139,7 @@ def _seconds(*dates: str) -> np.ndarray:
 
 NEVER = 0
 MONTHS = _seconds(*REPORT, "2025-03")  # where each month starts, and where the last one ends
-LOG_START, INTAKE_END = _seconds("2024-01-01", "2024-09-14")  # deals are created, calls due between
+LOG_START, INTAKE_END = _seconds("2024-01-01", "2024-09-14")  # bounds of creations and due calls
 FIRST_LAG = (2 * DAY, 83 * DAY)  # from a deal's creation to stage 1
 USUAL_LAG = (2 * DAY, 68 * DAY)  # of nearly all deals, most of them near the middle
 STAGE_GAP = (1 * DAY, 30 * DAY)  # from one change of a deal to the next
@@ -170,7 +170,7 @@ DOMAINS = ("example.com", "example.org", "example.net")  # reserved: nobody's ad
 
 @dataclass(frozen=True)
 class Deals:
-    """One chunk of deals, a row each; all times in seconds, ``NEVER`` where nothing happened."""
+    """One chunk of deals, one row each; all times in seconds, ``NEVER`` where nothing happened."""
 
     created: np.ndarray
     owned: np.ndarray  # time of the first owner
@@ -183,7 +183,7 @@ class Deals:
 
 
 def _rng(seed: int, stream: int) -> np.random.Generator:
-    """Return the random numbers of one part; PCG64 by name, for NumPy's default may change."""
+    """Return the random generator of one part; PCG64 by name, as NumPy's default may change."""
     return np.random.Generator(np.random.PCG64([seed, stream]))
 
 
@@ -199,11 +199,11 @@ def assign(
     wish: np.ndarray,
     until: int = MONTHS[-1],
 ) -> np.ndarray:
-    """Give ``counts[m]`` deals a time in month ``m`` and before ``until``, each deal one at most.
+    """Give ``counts[m]`` deals a time in month ``m`` and before ``until``, at most one per deal.
 
     No deal gets a time before its ``earliest``. A month takes the deals whose ``wish`` is nearest,
-    at random among those that wish for the month itself. These get what they wish, the others a
-    random time in the month.
+    at random among those that wish for the month itself. Those get the time they wish for, the
+    others a random time in the month.
     """
     wish = np.maximum(wish, earliest)
     times = np.full(len(wish), NEVER)
@@ -237,7 +237,7 @@ def _first_stage(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stage_entries(rng: np.random.Generator, entered: np.ndarray) -> np.ndarray:
-    """Draw the first entries into all stages, one column a stage, after those into stage 1."""
+    """Draw the first entries into all stages, one column per stage, given those into stage 1."""
     columns = [entered]
     for stage in range(2, len(STAGES) + 1):
         last = np.max(columns, axis=0)
@@ -311,7 +311,7 @@ def make_log(rng: np.random.Generator, deals: Deals) -> np.ndarray:
 
 
 def _call_windows(deals: Deals) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return from when to when each deal may have activities, by type."""
+    """Return the start and end of the time when each deal may have activities, by type."""
     entered = deals.entries[:, 0]
     later = deals.entries[:, 1:]
     moved_on = np.where(later > NEVER, later, MONTHS[-1]).min(axis=1)
@@ -351,7 +351,7 @@ def make_activities(rng: np.random.Generator, deals: Deals) -> pd.DataFrame:
 def _add_activity_oddities(rng: np.random.Generator, activities: pd.DataFrame) -> None:
     """Give the activities ids, some of them shared, and move a few to deals outside the log."""
     activities["id"] = _random_ids(rng, len(activities))
-    # Ids are shared by done sales calls: there a query that relies on the id alone loses calls.
+    # Done sales calls share ids, because there a query that relies on the id alone loses calls.
     calls = activities[activities["done"] & activities["type"].isin(CALL_STEPS)]
     one_a_deal = calls.index[~calls["deal"].duplicated()]
     pairs = rng.choice(one_a_deal, (2, N_SHARED_IDS), replace=False)
@@ -364,7 +364,7 @@ def _add_activity_oddities(rng: np.random.Generator, activities: pd.DataFrame) -
 def check_report(log: np.ndarray, activities: pd.DataFrame) -> None:
     """Raise RuntimeError unless the rows about to be written give ``REPORT``."""
     deal, time, field, value = log[log[:, 2] == STAGE_ID].T
-    # np.unique finds the first of equal rows: the earliest, for the log is in time order.
+    # np.unique finds the first of equal rows: the earliest, as the log is in time order.
     (_, stage), first = np.unique((deal, value), axis=1, return_index=True)
     month = month_index(time[first])
     found = {str(s): month[stage == s] for s in range(1, len(STAGES) + 1)}

@@ -1,4 +1,4 @@
-"""Requests to Pipedrive's API: which account, when to try again, what to say if that fails."""
+"""Requests to Pipedrive's API: the account, the retries, and the messages if they fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
 
 Row = dict[str, t.Any]
 
-SMALLEST_PAGE = 100  # rows, what the API gives unless asked for more
+SMALLEST_PAGE = 100  # rows, unless the API is asked for more
 
 
 class ApiError(LandingError):
@@ -32,11 +32,11 @@ class ApiError(LandingError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Which account to land.
+    """The account to land.
 
     Attributes:
-        token: the secret that opens it.
-        url: where its API is; `v1` and `v2` are below it.
+        token: the secret that gives access to it.
+        url: the address of its API; `v1` and `v2` are below it.
         pipeline_id: the pipeline whose deals to land; all deals when None.
 
     """
@@ -50,7 +50,7 @@ class Settings:
         """Read the variables PIPEDRIVE_*.
 
         Raises:
-            ApiError: one is missing or is nothing that can be used.
+            ApiError: one is missing or cannot be used.
 
         """
         token = os.environ.get("PIPEDRIVE_API_TOKEN", "").strip()
@@ -70,7 +70,7 @@ class Settings:
 
 
 def _url() -> str:
-    """Return the address of the API by the environment."""
+    """Return the address of the API from the environment."""
     if url := os.environ.get("PIPEDRIVE_API_URL", "").strip().rstrip("/"):
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
             raise ApiError(
@@ -96,7 +96,7 @@ def _url() -> str:
 
 
 def client_config(settings: Settings) -> Row:
-    """Return how the REST source reaches the API. The session alone knows the token."""
+    """Return the REST source's settings for the API. Only the session knows the token."""
     from dlt.sources.helpers.requests import Client
 
     configure_dlt()
@@ -107,7 +107,7 @@ def client_config(settings: Settings) -> Row:
     )
     client.configure()
     client.session.headers["x-api-token"] = settings.token
-    client.session.max_redirects = 0  # where they lead, the token would go
+    client.session.max_redirects = 0  # a redirect would take the token along
     return {"base_url": settings.url, "session": client.session}
 
 
@@ -120,10 +120,10 @@ def _may_wait(response: Response | None, error: BaseException | None) -> bool:
 
 
 def checked_body(response: Response, *, is_paged: bool) -> Row:
-    """Return the body of an answer that has what a list must have.
+    """Return the body of an answer, which must have the parts of a list.
 
     Raises:
-        ApiError: it has not, or is no JSON at all.
+        ApiError: a part is missing, or the answer is not JSON.
 
     """
     path = urlsplit(response.url).path
@@ -146,7 +146,7 @@ def checked_body(response: Response, *, is_paged: bool) -> Row:
 
 
 def unexpected(path: str) -> ApiError:
-    """Return the error for an answer that has another shape than the API's."""
+    """Return the error for an answer that does not have the shape of the API's."""
     return ApiError(
         f"The answer to GET {path} is not what Pipedrive's API gives: check PIPEDRIVE_API_URL, "
         "and tell the maintainers if it is right."
@@ -155,13 +155,13 @@ def unexpected(path: str) -> ApiError:
 
 @contextmanager
 def explained(settings: Settings) -> Iterator[None]:
-    """Turn what went wrong with a request into a sentence; dlt wraps it several times."""
+    """Turn the error of a request, which dlt wraps several times, into one sentence."""
     try:
         yield
     except Exception as error:
         cause: BaseException | None = error
         while cause:
-            if isinstance(cause, KeyboardInterrupt):  # dlt makes an error of it
+            if isinstance(cause, KeyboardInterrupt):  # dlt turns it into an error
                 raise KeyboardInterrupt from None
             if sentence := _explain(cause, settings):
                 raise sentence from None

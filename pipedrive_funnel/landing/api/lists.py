@@ -29,19 +29,19 @@ Row = dict[str, t.Any]
 Report = Callable[[str, int], None]
 
 PAGE = 500  # rows, the most that the API gives
-LAG = timedelta(minutes=5)  # what is updated may show in lists and logs this much later
+LAG = timedelta(minutes=5)  # updates may appear in lists and logs this much later
 
 
 class Progress:
-    """Counts what was read, in several threads.
+    """Counts the rows that several threads read.
 
     Attributes:
-        counts: the rows of each list that were read so far; of `changelogs` the logs.
+        counts: the rows read so far, by list; for `changelogs`, the logs.
 
     """
 
     def __init__(self, report: Report | None = None) -> None:
-        """Begin; `report` is called with the name of a list and its rows, whenever they rise."""
+        """Start at zero; `report` is called with a list's name and its rows when they increase."""
         self.counts: Counter[str] = Counter()
         self._report = report
         self._lock = threading.Lock()
@@ -87,9 +87,9 @@ def _everything(since: str | None) -> None:
 
 
 def _request(endpoint: Endpoint, name: str, progress: Progress) -> Row:
-    """Return how the REST source reads an endpoint."""
+    """Return the REST source's settings for an endpoint."""
     params = endpoint.params | ({"limit": PAGE} if endpoint.is_paged else {})
-    if endpoint.is_incremental:  # what changes while we read moves to the end: no page misses it
+    if endpoint.is_incremental:  # rows that change meanwhile move to the end: no page misses them
         params["sort_by"] = "update_time"
     paginator = (
         {"type": "cursor", "cursor_path": "additional_data.next_cursor", "cursor_param": "cursor"}
@@ -112,7 +112,7 @@ def _request(endpoint: Endpoint, name: str, progress: Progress) -> Row:
 def changelog_resources(
     settings: Settings, deals: list[Row], progress: Progress
 ) -> list[DltResource]:
-    """Return resources that read the change logs of deals, some at a time."""
+    """Return resources that read the change logs of deals, several at a time."""
     import dlt
     from dlt.sources.rest_api import rest_api_resources
 
@@ -125,7 +125,7 @@ def changelog_resources(
 
     request = _request(CHANGELOGS, "changelogs", progress)
     # A deal that was deleted for good since it was listed has no log. It is counted by `skipped`.
-    no_log = {"status_code": 404, "content": '"success"', "action": "ignore"}  # Pipedrive says so
+    no_log = {"status_code": 404, "content": '"success"', "action": "ignore"}  # Pipedrive's own 404
     request["response_actions"].append(no_log)
     resource = {
         "name": "changelogs",
@@ -140,7 +140,7 @@ def changelog_resources(
 
 
 def empty_tables() -> list[DltResource]:
-    """Return resources that make the tables, which lists without rows do not."""
+    """Return resources that create all tables, as lists without rows create none."""
     import dlt
 
     return [

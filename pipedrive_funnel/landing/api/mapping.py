@@ -1,7 +1,7 @@
 """The contract tables as queries over the mirror of Pipedrive's API.
 
-The mirror holds what the API said; the queries say what it means. Those of the tables stand in
-`queries/`, by the name of the table. They are written in the postgres dialect and give the same
+The mirror holds the answers of the API; the queries interpret them. The query of a table stands in
+`queries/`, under the table's name. Queries are written in the postgres dialect and give the same
 rows on DuckDB after sqlglot has transpiled them. `docs/landing.md` says which endpoint each column
 comes from.
 """
@@ -37,7 +37,7 @@ def _query(name: str, **parts: str | int) -> str:
 
 
 def skipped(settings: Settings) -> dict[str, str]:
-    """Return queries that count what the mirror has and the contract tables have not, by reason."""
+    """Return queries that count the mirror's rows that the contract tables lack, by reason."""
     activities = f"SELECT COUNT(*) FROM {MIRROR}.activities AS activities WHERE"
     deals = f"SELECT COUNT(*) FROM {MIRROR}.deals AS deals WHERE"
     kept = "NOT COALESCE(is_deleted, FALSE)"
@@ -65,12 +65,12 @@ def skipped(settings: Settings) -> dict[str, str]:
     return reasons
 
 
-# The subqueries stand where both databases make joins of them: below an OR or a NOT IN, PostgreSQL
-# would run them again for every row.
+# The subqueries stand where both databases turn them into joins: below an OR or a NOT IN,
+# PostgreSQL would run them again for every row.
 
 
 def _is_chosen(deal_id: str, settings: Settings) -> str:
-    """Return the condition that a deal is or ever was in the chosen pipeline; none: all deals."""
+    """Return the condition that a deal is or ever was in the chosen pipeline; TRUE if none is."""
     if settings.pipeline_id is None:
         return "TRUE"
     return f"{deal_id} IN ({_query('deals_of_pipeline', pipeline_id=settings.pipeline_id)})"

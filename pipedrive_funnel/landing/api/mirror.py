@@ -1,10 +1,10 @@
 """Mirror a Pipedrive account in the database, through dlt's REST source.
 
-The mirror, the schema `pipedrive_api`, holds the fields that the contract needs of what the API
-says; `contract_queries` makes the six contract tables of it. A landing reads what was updated since
-the last one and then the change logs of these deals, a batch at a time. dlt keeps the times up to
-which was read in the same schema, and moves them only when everything before is loaded: a landing
-that was killed goes on where it stopped.
+The mirror is the schema `pipedrive_api`. It holds the fields of the API that the contract needs;
+`contract_queries` makes the six contract tables from it. A landing reads the rows updated since the
+last landing, and then the change logs of the updated deals, a batch at a time. In the same schema,
+dlt keeps the time up to which each list was read, and moves it only when everything before is
+loaded. So the next landing after a killed one goes on where that stopped.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def mirror(
         settings: the account.
         database: where the mirror is.
         full: read everything, not only what was updated since the last time. Activities that the
-            API no longer has leave the mirror; deals, stages and users are history and stay.
+            API no longer has are removed; deals, stages and users are history and stay.
         replace: whether a mirror of another account may be dropped.
-        report: called with the name of a list and the rows of it that were read so far.
+        report: called with the name of a list and the number of its rows read so far.
 
     Returns:
-        The rows read by list; of `changelogs` the logs, one a deal.
+        The number of rows read, by list; for `changelogs`, of logs, one per deal.
 
     Raises:
-        ApiError: the account cannot be read. What was loaded before is used the next time.
+        ApiError: the account cannot be read. The next landing uses what was loaded before.
 
     """
     progress = Progress(report)
@@ -77,7 +77,7 @@ def mirror(
         lists = list_resources(settings, ENDPOINTS, progress, full=full)
         (load,) = pipeline.run([*empty_tables(), *lists]).loads_ids
         _note_account(settings, database)
-        if full:  # what was not loaded again is gone
+        if full:  # activities not loaded again are gone
             with database.transaction():
                 database.adapter.execute(
                     f"DELETE FROM {MIRROR}.activities WHERE _dlt_load_id <> '{load}'"
@@ -92,10 +92,10 @@ def mirror(
 
 
 def _drop_another_account(settings: Settings, database: Database, *, replace: bool) -> None:
-    """Drop the mirror if it is another account's and that is wanted.
+    """Drop the mirror if it is another account's and `replace` allows that.
 
     Raises:
-        ApiError: it is another's, and that is not wanted, or this one cannot be read.
+        ApiError: `replace` does not allow it, or this account cannot be read.
 
     """
     adapter, host = database.adapter, urlsplit(settings.url).hostname
@@ -104,7 +104,7 @@ def _drop_another_account(settings: Settings, database: Database, *, replace: bo
     (found,) = adapter.fetchone(f"SELECT host FROM {ACCOUNT}")
     if found == host:
         return
-    check(settings)  # it may be a slip of the pen
+    check(settings)  # the address may be mistyped
     if not replace:
         raise ApiError(
             f"The schema {MIRROR} mirrors {found}, and this is {host}: say --replace to land "
@@ -116,7 +116,7 @@ def _drop_another_account(settings: Settings, database: Database, *, replace: bo
 
 
 def _note_account(settings: Settings, database: Database) -> None:
-    """Note whose mirror it is."""
+    """Note the account of the mirror."""
     if not database.adapter.table_exists(ACCOUNT):
         host = urlsplit(settings.url).hostname
         with database.transaction():
@@ -126,10 +126,10 @@ def _note_account(settings: Settings, database: Database) -> None:
 
 
 def check(settings: Settings) -> dict[str, int]:
-    """Read the short lists of an account, to see that it can be read. Return their rows.
+    """Read the short lists of an account as a test, and return their numbers of rows.
 
     Raises:
-        ApiError: it cannot.
+        ApiError: the account cannot be read.
 
     """
     names = [name for name, endpoint in ENDPOINTS.items() if not endpoint.is_incremental]

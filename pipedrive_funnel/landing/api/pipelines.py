@@ -1,4 +1,4 @@
-"""The pipelines of a Pipedrive account: the chosen one, and the steps of a funnel made of it."""
+"""The pipelines of a Pipedrive account: the chosen one, and funnel steps made from it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CALLS = {  # key of the activity type -> funnel step and label
 def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Return a first version of seeds/funnel_steps.csv from the account's own stages.
 
-    Each stage of the pipeline is a step, in their order, and so are the two sales calls if the
-    account has their types.
+    Each stage of the pipeline becomes a step, in the pipeline's order, and so do the two sales
+    calls if the account has their activity types.
 
     Raises:
         ApiError: the account cannot be read, or has several pipelines and none is chosen.
@@ -57,7 +57,7 @@ def check_pipeline(settings: Settings, database: Database) -> None:
     """Make sure that the account has the chosen pipeline.
 
     Raises:
-        ApiError: it has not.
+        ApiError: the account does not have it.
 
     """
     if settings.pipeline_id is None:
@@ -69,7 +69,7 @@ def check_pipeline(settings: Settings, database: Database) -> None:
 
 
 def _pipelines(stages: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
-    """Return the names of stages by pipeline, from rows of both."""
+    """Return the stage names of each pipeline, from rows of pipeline and stage name."""
     pipelines: dict[int, list[str]] = {}
     for pipeline, name in stages:
         pipelines.setdefault(pipeline, []).append(name)

@@ -1,7 +1,7 @@
-"""What the mirror of Pipedrive's API holds, and how a row of the API becomes one of its rows.
+"""The tables of the API's mirror, and the conversion of the API's rows into theirs.
 
-Only the fields that the contract needs enter the mirror, each in the type of its column, so that
-custom fields and new ones of the API can neither break nor widen it.
+Only the fields that the contract needs enter the mirror, each in the type of its column. So custom
+fields and new fields of the API can neither break nor widen it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Endpoint:
     """A list of the API.
 
     Attributes:
-        path: where it is.
+        path: its address below that of the API.
         table: the table of the mirror that its rows go to.
         params: what to ask for.
         is_paged: whether it comes in pages, each with the cursor of the next one.
-        is_incremental: whether it can be asked for what was updated since a time.
+        is_incremental: whether it can be asked for rows updated since a time.
         complete: adds columns that the API has in another form.
 
     """
@@ -70,7 +70,7 @@ ENDPOINTS = {
 }
 CHANGELOGS = Endpoint("v1/deals/{resources.deals_to_read.id}/changelog", "changelogs")
 
-# The columns of the mirror; with a ? where the API may leave the field empty.
+# The columns of the mirror; a ? marks fields that the API may leave empty.
 TABLES = {
     "users": {"id": "bigint", "name": "text?", "email": "text?", "modified": "timestamp?"},
     "activity_types": {"id": "bigint", "name": "text", "key_string": "text", "active_flag": "bool"},
@@ -88,16 +88,16 @@ TABLES = {
         **{"id": "bigint", "owner_id": "bigint?", "pipeline_id": "bigint", "stage_id": "bigint"},
         **{"add_time": "timestamp", "update_time": "timestamp"},
     },
-    # A row for each change, and one without field_key for each log that was read. That one says
-    # for which update_time of the deal; none if the deal was just updated and changes may be late.
+    # A row for each change, and one without field_key for each log that was read. The latter holds
+    # the deal's update_time at the reading: none if it was so recent that changes may be late.
     "changelogs": {
         **{"deal_id": "bigint", "place": "bigint", "field_key": "text?", "old_value": "text?"},
         **{"new_value": "text?", "change_time": "timestamp?", "update_time": "timestamp?"},
     },
 }
-SNAPSHOTS = {"activity_types", "deal_fields"}  # short, complete, and nothing's history
+SNAPSHOTS = {"activity_types", "deal_fields"}  # short, complete, and not history
 KEYS = {"deal_fields": "field_code", "changelogs": "deal_id"}  # the others have an id
-LOGGED = {  # what is kept of the change logs: the field's name there, and here, and its type
+LOGGED = {  # fields kept of the change logs: name there -> name here, type
     "stage_id": ("stage_id", "bigint?"),
     "user_id": ("user_id", "bigint?"),
     "owner_id": ("user_id", "bigint?"),
@@ -106,7 +106,7 @@ LOGGED = {  # what is kept of the change logs: the field's name there, and here,
 
 
 def hints(table: str) -> dict[str, t.Any]:
-    """Return what dlt must know of a table."""
+    """Return dlt's hints for a table."""
     columns: dict[str, Row] = {}
     for name, column_type in TABLES[table].items():
         columns[name] = {
@@ -125,10 +125,10 @@ def hints(table: str) -> dict[str, t.Any]:
         return table_hints | {"write_disposition": "replace"}
     table_hints["write_disposition"] = {"disposition": "merge", "strategy": "delete-insert"}
     if table == "changelogs":
-        table_hints["merge_key"] = KEYS[table]  # of a log all rows are replaced
+        table_hints["merge_key"] = KEYS[table]  # all rows of a log are replaced
         return table_hints
     table_hints["primary_key"] = KEYS.get(table, "id")
-    if "update_time" in columns:  # a row that moved between two pages is there twice
+    if "update_time" in columns:  # a row that moved between two pages is read twice
         columns["update_time"]["dedup_sort"] = "desc"
     return table_hints
 
@@ -161,8 +161,8 @@ def changelog_rows(
     Args:
         page: the answer of the API.
         deal_id: the deal.
-        update_time: for which state of the deal the log was read.
-        places: numbers that rise, for the order in which changes are delivered.
+        update_time: the deal's update_time for which the log was read.
+        places: rising numbers, for the order in which changes are delivered.
 
     """
     path = CHANGELOGS.path.replace("{resources.deals_to_read.id}", str(deal_id))
@@ -217,7 +217,7 @@ def _text(value: t.Any) -> str:
 
 
 def _time(value: t.Any) -> str:
-    """Return a time in UTC in the one form in which texts sort like times."""
+    """Return a time in UTC as text, in the one form that sorts like times."""
     time = datetime.fromisoformat(value)
     time = time.astimezone(UTC) if time.tzinfo else time
     return f"{time.replace(tzinfo=None, microsecond=0).isoformat()}Z"
@@ -235,10 +235,10 @@ _NAMES = {"bigint": "whole number", "bool": "truth value", "text": "text", "time
 
 
 def _value(row: Row, name: str, column_type: str, path: str) -> t.Any:
-    """Return a field of a row in the type of its column; nothing is NULL, and empty text too.
+    """Return a field of a row in the type of its column; NULL if it is missing or empty.
 
     Raises:
-        ApiError: it is something else, or there must be a value and is none.
+        ApiError: the value has another type, or is missing and must not be.
 
     """
     value = row.get(name)

@@ -1,12 +1,12 @@
 /* The log of changes, with each deal's creation, first stage and first owner, which Pipedrive's log
-   does not have.
+   lacks.
 
-   A first value is the old value of the field's first change, else the current value. Where that
-   old value is NULL, the field was empty at first: then the change itself brings the first value.
-   The first change is the earliest one. Of several in the same second, it is the one whose old
-   value none of the others brought, else (A to B to A) the one that was delivered last: Pipedrive
-   delivers the newest first. A change to no stage or to no owner is left out: the deal stays where
-   the log has it.
+   The first value of a field is the old value of its first change or, without a change, its current
+   value. If that old value is NULL, the field was empty at first, and the change itself brings the
+   first value. The first change is the earliest one. Of several in the same second, it is the one
+   whose old value no other of them set, or else (A to B to A) the one delivered last, because
+   Pipedrive delivers the newest first. A change to no stage or to no owner is left out: the deal
+   keeps the stage or owner that it has in the log.
 
    UNION removes duplicates: a change that the log holds twice is one row, as in staging. */
 WITH listed AS (

@@ -1,5 +1,6 @@
-/* The deals whose whole change log the mirror has; an empty log, too, has the row without a field.
-   A log that is older than the deal's row is not whole: Pipedrive has refused a newer one. */
+/* The deals whose whole change log is in the mirror. Every log that was read, even an empty one, has
+   a row without a field. A log older than the deal's row is not whole: Pipedrive refused a newer
+   one. */
 SELECT
   logs.deal_id
 FROM pipedrive_api.changelogs AS logs
