@@ -1,1 +1,1 @@
-"""What several tests use: warehouses, oracles, exports, a server that imitates Pipedrive."""
+"""Helpers of several tests: warehouses, oracles, exports, a server that imitates Pipedrive."""

@@ -1,4 +1,4 @@
-"""An export, and what somebody has done in Pipedrive until the next one."""
+"""An export, and the changes made in Pipedrive until the next one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def with_first(column: str, value: str) -> t.Callable[[pd.DataFrame], pd.DataFra
 
 
 def change_export(directory: Path, number: int) -> None:
-    """Change something in all six files; `number` makes it another change each time.
+    """Change something in all six files; each `number` gives another change.
 
-    Labels, a due date and an address change; an activity and a user go, others come.
+    Labels, a due date and an address change; an activity and a user are replaced by others.
     """
     for table, column in (("activity_types", "name"), ("fields", "NAME"), ("stages", "stage_name")):
         edit(directory, table, with_first(column, f"Label {number}"))

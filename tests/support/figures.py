@@ -1,4 +1,4 @@
-"""The figures that the sample is calibrated to and the real export gives, written down by hand."""
+"""The figures of the real export, to which the sample is calibrated, written down by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ month 1 2 2.1 3 3.1 4 5 6 7 8 9
 """
 _HEADER, *_MONTHS = (line.split() for line in FUNNEL.splitlines())
 
-# Deals by (first day of the month, funnel step), all as text; a cell without deals is no row.
+# Deals by (first day of the month, funnel step), all as text; a cell without deals has no row.
 FUNNEL_CELLS = {
     (f"{month}-01", step): count
     for month, *counts in _MONTHS

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tests.support.warehouse import EXPORT_TABLES, Warehouse
 
-LANDED = {"SQLMESH__VARIABLES__RAW_SCHEMA": "pipedrive_raw"}  # of a warehouse that reads them
+LANDED = {"SQLMESH__VARIABLES__RAW_SCHEMA": "pipedrive_raw"}  # makes a warehouse read them
 
 
 def create_raw_tables(warehouse: Warehouse) -> None:
@@ -19,7 +19,7 @@ def create_raw_tables(warehouse: Warehouse) -> None:
 
 
 def land(warehouse: Warehouse, table: str, rows: pd.DataFrame) -> None:
-    """Append rows, loaded_at among their columns, to a raw table."""
+    """Append rows, which include loaded_at, to a raw table."""
     if rows.empty:
         return
     name = f"pipedrive_raw.{table}"

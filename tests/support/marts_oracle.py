@@ -1,7 +1,7 @@
-"""Every mart beside the monthly report worked out again, in plain Python, from the raw files.
+"""Every mart except the monthly report, computed again in plain Python from the raw files.
 
-Written from the rules in words and not from the SQL: loops over deals, exact fractions, and nothing
-that an engine rounds or sorts in its own way. `oracle` does the same for the models below.
+It follows the rules in words and not the SQL: loops over deals, exact fractions, and nothing that
+an engine rounds or sorts in its own way. `oracle` does the same for the models below.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECOND, DAY = timedelta(seconds=1), 86_400
 
 @dataclass(frozen=True)
 class Mart:
-    """The rows that a model must have; days and shares, which it rounds, are fractions."""
+    """The rows that a model must have; days and shares are exact fractions, which it rounds."""
 
     grain: tuple[str, ...]
     rows: list[Row]
@@ -76,7 +76,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Deal:
-    """What the log says about a deal."""
+    """A deal, as the log describes it."""
 
     id: int
     created: datetime
@@ -99,10 +99,10 @@ class Deal:
 
 
 class Crm:
-    """An export, read: deals, activities, and what their keys mean."""
+    """An export in memory: deals, activities, and lookups for their keys."""
 
     def __init__(self, export: dict[str, pd.DataFrame], today: date) -> None:
-        """Read the tables of an export, `funnel_steps` among them, as of the execution date."""
+        """Read the tables of an export, including `funnel_steps`, as of the execution date."""
         self.today = today
         self.steps = sorted(
             (
@@ -173,7 +173,7 @@ class Crm:
         return before[-1] if before else None
 
     def move(self, entry: Entry) -> str:
-        """Tell which way a deal went with an entry."""
+        """Return the direction in which a deal moved at an entry."""
         if entry.previous is None:
             return "first"
         if entry.previous.stage == entry.stage:
@@ -184,7 +184,7 @@ class Crm:
         return "backward" if new < old else "forward" if new == old + 1 else "skipped"
 
     def skipped(self, entry: Entry) -> int:
-        """Return how many stages a deal left out with an entry."""
+        """Return how many stages a deal skipped at an entry."""
         if entry.previous is None or self.move(entry) != "skipped":
             return 0
         return self.position[entry.stage] - self.position[entry.previous.stage] - 1
@@ -202,7 +202,7 @@ def _entries(visits: list[tuple[datetime, int]]) -> list[Entry]:
 
 def _periods(changes: list[tuple[datetime, int]], earliest: datetime) -> list[Period]:
     owners: list[tuple[datetime, int]] = []
-    for at, user in dict(changes).items():  # of one second the highest, the last in order
+    for at, user in dict(changes).items():  # of one second, the last in order counts: the highest
         if not owners or owners[-1][1] != user:
             owners.append((at, user))
     starts = [earliest, *(at for at, _ in owners[1:])]
@@ -216,7 +216,7 @@ def _periods(changes: list[tuple[datetime, int]], earliest: datetime) -> list[Pe
 
 
 def seconds(start: datetime, end: datetime | None) -> int | None:
-    """Return the whole seconds of a time span, None if it is open or goes back."""
+    """Return the whole seconds of a time span, None if it is open or negative."""
     whole = None if end is None else (end - start) // SECOND
     return None if whole is None or whole < 0 else whole
 
@@ -243,12 +243,12 @@ def days(span: int | None) -> Fraction | None:
 
 
 def ratio(part: int | None, whole: int | None) -> Fraction | None:
-    """Return a share, None without a whole."""
+    """Return a share; None if there is no whole."""
     return None if part is None or not whole else Fraction(part, whole)
 
 
 def change(new: int | None, old: int | None) -> Fraction | None:
-    """Return how much more the new number is than the old, as a fraction of the old."""
+    """Return the change from the old number to the new, as a fraction of the old."""
     share = ratio(new, old)
     return None if share is None else share - 1
 
@@ -419,7 +419,7 @@ def _conversion(crm: Crm) -> Mart:
 
 
 def _cohorts(crm: Crm) -> Mart:
-    # When each deal reached each step, in any order; a call without due time reaches nothing
+    # The time at which each deal reached each step, in any order; a call needs a due time
     reached: dict[int, dict[Decimal, datetime]] = {}
     in_order: dict[int, set[Decimal]] = {}
     cohorts: dict[date, list[Deal]] = defaultdict(list)
@@ -582,7 +582,7 @@ def _trends(crm: Crm) -> Mart:
 
 
 def user_or_nobody(user: int | None) -> int:
-    """Return the user, or what stands for an unknown one."""
+    """Return the user, or the id that stands for an unknown one."""
     return -1 if user is None else user
 
 
@@ -652,7 +652,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
 
 
 def marts(export: dict[str, pd.DataFrame], today: date) -> dict[str, Mart]:
-    """Work out every mart of an export, `funnel_steps` among its tables, by model name.
+    """Compute every mart of an export, whose tables include `funnel_steps`, by model name.
 
     Args:
         export: the tables as text, see `oracle.read_export`.
@@ -677,7 +677,7 @@ _READ: dict[str, t.Callable[[str], t.Any]] = {
 
 
 def differences(warehouse, model: str, mart: Mart, environment: str = "dev") -> list[str]:
-    """Say in which rows and values a model differs from what it must be."""
+    """Describe the rows and values in which a model differs from the expected mart."""
     types = warehouse.model(model).columns_to_types_or_raise
     if {*types} != {column for row in mart.rows for column in row}:
         return [f"{model} has the columns {', '.join(types)}"]

@@ -1,7 +1,7 @@
-"""The funnel worked out again, in pandas, straight from the raw files: what the models must equal.
+"""The funnel computed again, in pandas, straight from the raw files. The models must equal it.
 
-Written from the rule in words and not from the SQL: a deal counts once a step, in the month of its
-first entry into the stage; a done sales call counts in the month it was due, once a deal and month.
+It follows the rule in words and not the SQL: a deal counts once per step, in the month of its first
+entry into the stage; a done sales call counts in the month it was due, once per deal and month.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Funnel:
-    """Plain Python values, so that either engine's rows can be compared with them."""
+    """The funnel in plain Python values, to be compared with the rows of either engine."""
 
     history: set[tuple]  # deal, stage, entry number, entered, left, previous stage, created
     first_entries: set[tuple]  # deal, stage, entered, funnel step
@@ -33,7 +33,7 @@ def read_export(directory: Path) -> dict[str, pd.DataFrame]:
 
 
 def funnel(export: dict[str, pd.DataFrame]) -> Funnel:
-    """Work out the funnel of an export, `funnel_steps` among its tables."""
+    """Compute the funnel of an export, whose tables include `funnel_steps`."""
     steps = export["funnel_steps"]
     stage_steps = dict(steps.loc[steps["source"] == "stage", ["key", "funnel_step"]].values)
     call_steps = dict(steps.loc[steps["source"] == "activity", ["key", "funnel_step"]].values)

@@ -1,8 +1,8 @@
-"""A company's Pipedrive as data, made at random: what its API returns, and the truth behind it.
+"""A random Pipedrive account as data: the answers of its API, and the true history behind them.
 
-Every change is written down twice: in the objects and change logs as the API gives them, which keep
-a deal's first stage and owner to themselves, and in `histories`, from which `export` makes the six
-tables that a complete landing must leave. Nothing here reads the code that is tested with it.
+Every change is recorded twice. The objects and change logs have it as the API gives it, without a
+deal's first stage and owner. The `histories` have it in full, and `export` makes the six tables
+from them that a complete landing must leave. Nothing here reads the code that is tested with it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from random import Random
 import pandas as pd
 
 START = datetime(2024, 1, 1)
-LIFE_END = datetime(2024, 11, 20)  # the changes of a new account are older, but for what follows:
-END = datetime(2024, 11, 30)  # deals are archived and deleted until then, the account's first now
+LIFE_END = datetime(2024, 11, 20)  # the changes of a new account are older, with one exception:
+END = datetime(2024, 11, 30)  # archiving and deleting go on until then, the account's first now
 
 SALES, PARTNERS = 1, 2  # pipelines
 SALES_STAGES = range(1, 10)
-TRIAL = 10  # of the sales pipeline, deleted on TRIAL_DELETED
+TRIAL = 10  # a stage of the sales pipeline, deleted on TRIAL_DELETED
 PARTNER_STAGES = range(11, 14)
 TRIAL_DELETED = datetime(2024, 10, 1)
 STAGE_NAMES = (
@@ -58,7 +58,7 @@ TITLES = ("Aβ, Ltd.", 'The "big" one', "Two\nlines", "🚀 launch", "O'Hara & S
 
 @dataclass
 class History:
-    """What really happened to a deal, oldest first; the first stage and owner at its creation."""
+    """The true history of a deal, oldest first, from the stage and owner at its creation."""
 
     created: datetime
     stages: list[tuple[datetime, int]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Account:
         self.activities: dict[int, dict[str, t.Any]] = {}
         self.changelogs: dict[int, list[dict[str, t.Any]]] = {}  # by deal, newest first
         self.histories: dict[int, History] = {}
-        self.due: dict[int, datetime | None] = {}  # by activity: the truth of its date and time
+        self.due: dict[int, datetime | None] = {}  # by activity: its true date and time
         self.touched: set[int] = set()  # deals whose update_time moved in the last `advance`
         self._logged: set[int] = set()
 
@@ -135,7 +135,7 @@ class Account:
         self._set(deal, at, "won_time", "won_time", closed if status == "won" else None)
 
     def edit(self, deal: int, at: datetime, title: str, value: int) -> None:
-        """Change what no funnel needs."""
+        """Change fields that no funnel needs."""
         self._set(deal, at, "title", "title", title)
         self._set(deal, at, "value", "value", value)
 
@@ -277,10 +277,10 @@ class Account:
     # Later.
 
     def advance(self, seed: int) -> set[int]:
-        """Let a day or so pass; return the deals that are new or whose change log is another one.
+        """Let a day or so pass; return the deals that are new or whose change log has changed.
 
-        `touched` then holds the deals whose update_time moved: these, and those that were archived
-        or brought back.
+        `touched` then holds the deals whose update_time moved: the returned ones, and those that
+        were archived or brought back.
         """
         with self.lock:
             random = Random(seed)
@@ -427,9 +427,9 @@ class Account:
 
 
 def random_account(seed: int, deals: int = 500) -> Account:
-    """Make an account whose first deals are the cases that must occur, the others drawn at random.
+    """Make an account whose first deals are the cases that must occur; the others are random.
 
-    `deals` of at least 20 has all the cases. All times are before the account's `now`.
+    With at least 20 `deals`, all the cases are there. All times are before the account's `now`.
     """
     random, account = Random(seed), Account()
     account.now = END
@@ -490,7 +490,7 @@ def _reasons(account: Account, at: datetime) -> None:
 
 
 def _long_log(account: Account, at: datetime) -> None:
-    """Fill more than one page of 500 entries, what matters at both ends and in the middle."""
+    """Fill more than one page of 500 entries; the moves are at both ends and in the middle."""
     deal = account.create(at, 1, 102)
     account.move(deal, at + timedelta(seconds=1), 2)
     for number in range(1, 300):
@@ -607,7 +607,7 @@ def _table(columns: str, rows: list[tuple], time: str | None = None) -> pd.DataF
 
 
 def _field_key(field_code: str) -> str:
-    """Return the key by which change logs call a field."""
+    """Return the key that a field has in change logs."""
     return "user_id" if field_code == "owner_id" else field_code
 
 

@@ -32,7 +32,7 @@ STATUSES = {"open", "won", "lost", "deleted"}
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of v2: its rows, what they can be filtered and sorted by, and their key."""
+    """A list of v2: its rows, their filters, their sort orders and their key."""
 
     rows: t.Callable[[Account], t.Iterable[Row]]
     filters: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What goes back."""
+    """The answer to a request."""
 
     status: int
     body: bytes
@@ -94,7 +94,7 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests to paths that begin so, after `skip` good ones."""
+    """A fault of the next requests to paths with a prefix, after `skip` good ones."""
 
     path_prefix: str
     times: int
@@ -105,7 +105,7 @@ class Fault:
 
 
 class Refused(Exception):
-    """A request that gets an error for an answer."""
+    """A request that is answered with an error."""
 
     def __init__(self, status: int, error: str, headers: dict[str, str] | None = None) -> None:
         """Note the status and Pipedrive's words for it."""
@@ -185,7 +185,7 @@ class PipedriveServer:
             self._accepted.clear()
 
     def limit_rate(self, burst: int, per_seconds: float) -> None:
-        """Allow so many requests in any span of so many seconds; 429 is the answer to others."""
+        """Allow `burst` requests in any span of `per_seconds`; the answer to others is 429."""
         self._rate = (burst, per_seconds)
 
     def fail(
@@ -215,18 +215,18 @@ class PipedriveServer:
         skip: int = 0,
         status: int = 200,
     ) -> None:
-        """Answer the next requests with something else."""
+        """Answer the next requests with a body that is not the API's."""
         answer = Answer(status, body, {"Content-Type": "text/html"})
         self._add(Fault(path_prefix, times, skip, answer=answer))
 
     def close_connection(
         self, path_prefix: str, times: int = 1, *, skip: int = 0, after_bytes: int = -1
     ) -> None:
-        """Close the connection without an answer, or after so many bytes of its body."""
+        """Close the connection without an answer, or after `after_bytes` of its body."""
         self._add(Fault(path_prefix, times, skip, sent=after_bytes))
 
     def after(self, requests: int, callback: t.Callable[[], object]) -> None:
-        """Call a function, once, when so many requests from now on have been answered."""
+        """Call a function once, after so many `requests` from now on have been answered."""
         with self._lock:
             self._callbacks.append((self._served + requests, callback))
 
@@ -292,7 +292,7 @@ class PipedriveServer:
             return refused.answer
 
     def _spend(self) -> dict[str, str]:
-        """Count the request, or refuse it; return the headers that say what is left."""
+        """Count the request, or refuse it; return the headers about the rate limit."""
         if self._rate is None:
             return {}
         burst, seconds = self._rate
@@ -351,7 +351,7 @@ class PipedriveServer:
         return {"success": True, "data": page, "additional_data": {"next_cursor": cursor}}
 
     def _filter(self, path: str, params: dict[str, str]) -> t.Callable[[Row], bool]:
-        """Return what tells the rows that are asked for."""
+        """Return a function that tells whether a row is asked for."""
         equal: Row = {
             name: _number(params, name)
             for name in ("owner_id", "deal_id", "pipeline_id", "stage_id")
@@ -389,7 +389,7 @@ class PipedriveServer:
             raise Refused(404, "Deal not found")
         log = self.account.changelogs[deal]
         left = _open_cursor(path, params) if "cursor" in params else len(log)
-        page, more = self._page(log[len(log) - left :], params)  # what is new is not on this page
+        page, more = self._page(log[len(log) - left :], params)  # not the newer entries
         cursor = _cursor(path, params, left - len(page)) if more else None
         extra = {"next_cursor": cursor}
         return {"success": True, "data": self._v1(page), "additional_data": extra}
@@ -412,7 +412,7 @@ class _HTTPServer(ThreadingHTTPServer):
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         """Keep quiet: clients that give up and connections that are closed are part of the tests.
 
-        What goes wrong in the server itself is still shown.
+        Errors of the server itself are still shown.
         """
         with contextlib.suppress(ConnectionError):
             raise
@@ -441,7 +441,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _send(handler: _Handler, answer: Answer, sent: int | None) -> None:
-    """Send the answer; with `sent` so many bytes of the body (-1: nothing), then hang up."""
+    """Send the answer; with `sent`, only so many bytes of the body (-1: none), then hang up."""
     if sent is None or sent >= 0:
         handler.send_response(answer.status)
         headers = {"Content-Type": "application/json; charset=utf-8"} | answer.headers
@@ -488,12 +488,12 @@ def _time(text: str, name: str) -> datetime:
 
 
 def _filters(path: str, params: dict[str, str]) -> list[t.Any]:
-    """Return what a cursor belongs to: it is no good for another question."""
+    """Return the path and parameters of a cursor, which is invalid for any others."""
     return [path, sorted(item for item in params.items() if item[0] not in ("limit", "cursor"))]
 
 
 def _cursor(path: str, params: dict[str, str], place: t.Any) -> str:
-    """Return a cursor; it has characters that must be quoted in an address."""
+    """Return a cursor with characters that must be quoted in an address."""
     text = json.dumps([_filters(path, params), place])
     return base64.b64encode(b"\xfb\xef\xbe" + text.encode()).decode()
 

@@ -1,4 +1,4 @@
-"""Random Pipedrive exports with everything that goes wrong in real ones, as the six CSV files."""
+"""Random Pipedrive exports with all the defects of real ones, as the six CSV files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-START = datetime(2024, 2, 10)  # neither a quarter nor a month begins with it
+START = datetime(2024, 2, 10)  # not the first day of a quarter or month
 STAGES = range(1, 12)  # 10 and 11 have no step, 9 and 11 are unknown to stages.csv
 USERS = range(1, 12)  # 11 is unknown to users.csv
 NAMES = {1: "Ann", 2: "Ann", 3: ""}  # the others are called NA
@@ -17,7 +17,7 @@ TYPES = ("meeting", "sc_2", "follow_up", "nameless", "unknown_type", "")
 REASONS = ("1", "2", "10", "7", "No option", "")  # 7 is no option either, "" takes a reason back
 PAUSES = (0, 0, 0.5, 1, 3600, 86_400, 20 * 86_400)  # seconds between two stages
 
-FIELDS = (  # key, name, options; None for a field without
+FIELDS = (  # key, name, options; None for a field without options
     ("add_time", "Created", None),
     ("stage_id", "Stage", [{"id": str(stage), "label": f"Stage {stage}"} for stage in STAGES]),
     ("user_id", "", []),
@@ -34,7 +34,7 @@ FIELDS = (  # key, name, options; None for a field without
 
 
 def random_log(random: np.random.Generator, deals: int) -> pd.DataFrame:
-    """Return a log with skips, repeats, backward moves, ties, two creations and none.
+    """Return a log with skips, repeats, backward moves, ties, and deals with two creations or none.
 
     Some deals walk the funnel in order, others anywhere; some have no stage, or no owner.
     """
@@ -73,7 +73,7 @@ def random_path(random: np.random.Generator) -> list[int]:
 
 
 def random_time(random: np.random.Generator, times: list[datetime]) -> datetime:
-    """Return the very time of another change of the deal, or one some hours or days from it."""
+    """Return the exact time of another change of the deal, or a time some hours or days off."""
     at = times[random.integers(len(times))]
     return at + timedelta(hours=int(random.choice([0, 0, 0, -30, 1, 24, 100])))
 
