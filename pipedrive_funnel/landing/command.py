@@ -7,7 +7,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,14 +67,14 @@ def land_csv(options: Options, directory: Path, *, strict: bool) -> None:
 
     """
     tables = read_tables()
-    with ExitStack() as lock:
+    with ExitStack() as stack:
         with open_export(directory, tables) as files:
             rejected = _read_export(files, directory, _why_not_without(options, strict))
             if options.dry_run:
                 say("\nNothing was written.")
                 return
-            database = _open_database(options)
-            lock.enter_context(database.exclusively())  # until prod is up to date
+            database = stack.enter_context(closing(_open_database(options)))
+            stack.enter_context(database.exclusively())  # until prod is up to date
             changes = land_export(database, tables, files, _now(), **options.removals)
         _say_changes(changes, rejected)
         if rejected:
@@ -93,32 +93,32 @@ def land_api(options: Options, *, full: bool) -> None:
         FunnelError: the API cannot be landed, or prod not be brought up to date.
 
     """
-    database = _open_database(options)  # reads .env, where the settings may be
-    settings = api.Settings.from_environment()
-    say_command(f"Reading {settings.url}", indent=0)
-    if options.dry_run:
-        _say_read(api.check(settings))
-        database.adapter.fetchone("SELECT 1")
-        say("\nThe token and the database work. Nothing was written.")
-        return
-    with database.exclusively():
-        with console.status("") as status:
-            read = api.mirror(
-                settings,
-                database,
-                full=full,
-                replace=options.replace,
-                report=lambda name, rows: status.update(f"{name} {rows:,}"),
+    with closing(_open_database(options)) as database:  # reads .env, where the settings may be
+        settings = api.Settings.from_environment()
+        say_command(f"Reading {settings.url}", indent=0)
+        if options.dry_run:
+            _say_read(api.check(settings))
+            database.adapter.fetchone("SELECT 1")
+            say("\nThe token and the database work. Nothing was written.")
+            return
+        with database.exclusively():
+            with console.status("") as status:
+                read = api.mirror(
+                    settings,
+                    database,
+                    full=full,
+                    replace=options.replace,
+                    report=lambda name, rows: status.update(f"{name} {rows:,}"),
+                )
+            _say_read(read)
+            changes, skipped = land_mirror(
+                database, read_tables(), settings, _now(), **options.removals
             )
-        _say_read(read)
-        changes, skipped = land_mirror(
-            database, read_tables(), settings, _now(), **options.removals
-        )
-        _say_changes(changes, {})
-        for reason, rows in skipped.items():
-            if rows:
-                say(f"not landed: {rows:,} {reason}", indent=2)
-        _finish(options, database)
+            _say_changes(changes, {})
+            for reason, rows in skipped.items():
+                if rows:
+                    say(f"not landed: {rows:,} {reason}", indent=2)
+            _finish(options, database)
 
 
 def suggest_steps(options: Options) -> None:
