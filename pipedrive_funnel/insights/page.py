@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -274,9 +273,9 @@ class _Page:
         if not stages:
             return ["No deal has entered a stage."]
         blocks = [
-            "For how many days deals had been in a stage when they left it, over all months: half "
-            "of them were faster than the *median*, nine of ten no slower than *90 %*. Which are "
-            f"still there, and since how many days, is as of {self.as_of}. The "
+            "The days that deals had been in a stage when they left it, over all months: their "
+            "median, and their 90th percentile, both interpolated between the two nearest exits. "
+            f"The deals still there, and the days since they came, are as of {self.as_of}. The "
             "log does not say whether a deal is closed: also won and lost deals stay in their "
             "last stage, and grow older there.",
             table(
@@ -284,7 +283,7 @@ class _Page:
                     "Stage",
                     "Exits",
                     "Median",
-                    "90 %",
+                    "90th percentile",
                     "Still there",
                     "Their median age",
                 ],
@@ -512,7 +511,7 @@ class _Page:
                         [
                             f"`{check.name}`",
                             check.severity,
-                            _meaning(check.meaning),
+                            escaped(check.meaning),
                             number(check.rows),
                             number(check.deals),
                             f"{percent(check.share)} of {number(check.checked_rows)}"
@@ -560,9 +559,3 @@ def _first_stage(wait: Range) -> str:
         f"{days(wait.median)} in the median and {days(wait.most)} at most. So the month of "
         "creation and the month in which a deal first counts in the funnel can differ."
     )
-
-
-def _meaning(meaning: str) -> str:
-    """Return the meaning of a check's rows, without the words that all meanings begin with."""
-    text = re.sub("^(A|The) returned row is ", "", meaning)
-    return escaped(text[:1].upper() + text[1:])

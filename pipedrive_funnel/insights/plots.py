@@ -138,10 +138,8 @@ def time_in_stage(stages: Sequence[Stage]) -> Figure:
     medians = [float(stage.median_days or 0) for stage in stages]
     p90s = [float(stage.p90_days or 0) for stage in stages]
     axes.hlines(rows, medians, p90s, color=GREY, linewidth=3, zorder=1)
-    axes.scatter(medians, rows, s=60, color=BLUE, label="half had left (median)")
-    axes.scatter(
-        p90s, rows, s=60, color=ORANGE, marker="D", label="nine of ten had left (90th percentile)"
-    )
+    axes.scatter(medians, rows, s=60, color=BLUE, label="median")
+    axes.scatter(p90s, rows, s=60, color=ORANGE, marker="D", label="90th percentile")
     for y, stage in enumerate(stages):
         place = {"textcoords": "offset points", "va": "center", "fontsize": 8}
         axes.annotate(days(stage.median_days), (medians[y], y), (-8, 0), ha="right", **place)
