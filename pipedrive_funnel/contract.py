@@ -21,8 +21,8 @@ ARRIVAL = "loaded_at"  # set when a row lands: no file has it
 REJECTED = "rejected_rows"
 REMOVED = "removed_changes"
 NOTED_BY_LANDING = {REJECTED, REMOVED}  # landing itself writes their rows: no file has any
-# A change of a deal stays when a later export or API answer lacks it. The other tables are
-# snapshots: a row that a newer snapshot lacks is removed.
+# A change of a deal stays when a later export lacks it: only the API, which gives whole logs of
+# deals, takes changes back. The others are snapshots: rows that a newer one lacks are removed.
 LOGS = {"deal_changes"}
 # The columns that identify a row; in a log, the new value does, too.
 KEYS = {
@@ -83,7 +83,7 @@ class Table:
 
     @property
     def is_log(self) -> bool:
-        """Whether rows stay when the source no longer has them."""
+        """Whether rows stay when a later export no longer has them."""
         return self.name in LOGS
 
     @property

@@ -7,8 +7,8 @@ A plan runs the check, too (linter/export_files.py), for every file that SQLMesh
 The contract is external_models.yaml; a file must have all columns of its table except
 ``loaded_at``. Further columns, any order and any case of the header are accepted. So is an empty
 value, which is NULL: the audits say whether keys are filled. The steps in funnel_steps.csv must be
-stages and activity types of the files beside it; for landed data, the audits say which steps have
-no deals.
+stages and activity types of the files beside it; for landed data, the check steps_without_deals
+says which steps have no deals.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The step before the models: land an export or Pipedrive's API in the schema `pipedrive_raw`.
 
 command       the commands: `python -m pipedrive_funnel land`
-refresh       an environment, brought up to date with what was landed
-land          an export, or the mirror of the API, handed to publish
-publish       the rows of either, written to the raw tables as a whole
+land          hands an export, or the mirror of the API, to publish
+publish       writes their rows to the raw tables, all or nothing
 api           Pipedrive's API, mirrored in the schema `pipedrive_api`
 dlt_settings  the settings of dlt
 scratch       a temporary directory

@@ -115,7 +115,7 @@ N_USERS = 1_787
 N_HANDOVERS = 505  # deals that change hands once
 N_OPEN_DEALS = 100  # deals without a lost reason
 
-# --- oddities of real exports, so that every check has something to find --------------------------
+# --- oddities of real exports ---------------------------------------------------------------------
 
 N_CREATED_TWICE = 5  # deals with a second add_time
 N_BACKWARD = 8  # deals that fall back to a stage they have been in ...

@@ -8,7 +8,7 @@
    Pipedrive delivers the newest first. A change to no stage or to no owner is left out: the deal
    keeps the stage or owner that it has in the log.
 
-   UNION removes duplicates: a change that the log holds twice is one row, as in staging. */
+   UNION removes duplicates: a change that the log holds twice is one row. */
 WITH listed AS (
   SELECT
     id AS deal_id,
