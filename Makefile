@@ -5,23 +5,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 SQLMESH := $(BIN)/sqlmesh --gateway $(GATEWAY)
 FUNNEL := $(BIN)/python -m pipedrive_funnel
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
+    --dist loadgroup --no-loadscope-reorder
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
 export SOURCE # a path may hold blanks
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh check test lint format insights ui clean
+.PHONY: help install dev prod land refresh check test test-faults lint format insights ui clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Create .venv and install what requirements.txt pins
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	@# One line for all packages, in place of several each; what goes wrong is on stderr, whole
-	@(LC_ALL=C $(BIN)/python -m pip install --disable-pip-version-check --no-input \
+	@# One line for all packages, in place of several each; what goes wrong is on stderr, whole.
+	@# Not compiled: Python does that with the modules that are used, a fraction of all.
+	@(LC_ALL=C $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile \
 	    --progress-bar off --requirement requirements.txt; echo "exit $$?") \
 	  | awk -v all="$$(grep -c == requirements.txt)" \
 	    '/^Collecting/ { printf "\rInstalling packages: %d of %d", ++n, all; fflush() } \
@@ -43,10 +45,13 @@ refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
 
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
-	$(PYTEST) -m quick
+	$(PYTEST) -m "quick and not faults"
 
-test: lint ## Check everything that must pass, on DuckDB and PostgreSQL
-	$(PYTEST)
+test: lint ## Check all that must pass, on DuckDB and PostgreSQL, but for faults
+	$(PYTEST) -m "not faults"
+
+test-faults: install ## Kill landings, fill disks: check that nothing is lost
+	$(PYTEST) -m faults
 
 lint: install ## Check conventions and formatting
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(SQLMESH) format --check \

@@ -30,8 +30,9 @@ from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 from pipedrive_funnel.warehouse import DatabaseError
+from tests.support.command import run_command
 from tests.support.landed import LANDED
-from tests.support.landing import TABLES, Row, State, land_command, landing_database, raw_state
+from tests.support.landing import TABLES, Row, State, landing_database, raw_state
 from tests.support.oracle import Funnel, funnel, modelled_funnel, read_export
 from tests.support.pipedrive_account import PARTNERS, SALES, Account, random_account
 from tests.support.pipedrive_server import Answer, Fault, PipedriveServer
@@ -296,13 +297,13 @@ def test_refresh_brings_an_account_without_deals_to_prod(
 ) -> None:
     warehouse, account = new_warehouse("duckdb", core=True, **LANDED), Account()
     server = serve(account, empty_is_null=True)
-    done = land_command(warehouse, "api", "--refresh", **environment(server))
-    assert done.returncode == 0, done.stderr
-    assert "prod shows what was landed" in done.stdout
+    done = run_command(warehouse, "land", "api", "--refresh", **environment(server))
+    assert done.code == 0, done.err
+    assert "prod shows what was landed" in done.out
     assert_raw_is(warehouse, account)
     assert prod_of(warehouse).report == {}
     assert (warehouse.path / "logs").is_dir()
-    assert_token_is_nowhere(warehouse, done.stdout, done.stderr)
+    assert_token_is_nowhere(warehouse, done.out, done.err)
 
 
 def test_a_deal_that_comes_to_the_pipeline_brings_its_past(
@@ -927,6 +928,7 @@ def wait_until_free(warehouse: Warehouse) -> None:
     pytest.fail("the killed landing still has the database")
 
 
+@pytest.mark.faults
 def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     gateway: str, serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -962,6 +964,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     assert_raw_is(warehouse, account)
 
 
+@pytest.mark.faults
 def test_a_first_landing_that_is_killed_leaves_no_raw_tables(
     serve: Serve, lander: Lander, warehouse: Warehouse
 ) -> None:

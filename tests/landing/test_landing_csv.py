@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
-import subprocess
-import sys
 import typing as t
 from collections import Counter
 from collections.abc import Callable
@@ -20,8 +18,9 @@ import pytest
 
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 from pipedrive_funnel.warehouse import DatabaseError
+from tests.support.command import Done, run_command, run_in_a_process
 from tests.support.landed import LANDED
-from tests.support.landing import TABLES, Row, land_command, land_files, landing_database, raw_state
+from tests.support.landing import TABLES, Row, land_files, landing_database, raw_state
 from tests.support.warehouse import EXPORT_TABLES, MODELS, REPORT, Warehouse, sample_files
 
 DAY = [datetime(2024, 5, day, 12, 30, 0, 250_000) for day in range(1, 10)]  # times of landings
@@ -445,65 +444,65 @@ def test_types_that_are_as_good_are_accepted(warehouse: Warehouse, export: Expor
 def test_the_command_says_what_became_of_every_row(warehouse: Warehouse, export: Export):
     export.rows["users"].append("x,Di,,")
     export.rows["stages"].append("3,Won")
-    done = land_command(warehouse, "csv", export.write())
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    lines = [line.split() for line in done.stdout.splitlines()]
+    done = run_command(warehouse, "land", "csv", export.write())
+    assert done.code == 0, done.err
+    assert done.err == ""
+    lines = [line.split() for line in done.out.splitlines()]
     assert ["read", "landed", "unchanged", "repeated", "rejected", "removed"] in lines
     assert ["users", "4", "3", "0", "0", "1", "0"] in lines
     assert ["stages", "4", "3", "0", "1", "0", "0"] in lines
     assert ["total", "20", "18", "0", "1", "1", "0"] in lines
-    assert "rejected: users.csv, line 5: column id holds 'x', which is no BIGINT." in done.stdout
-    assert "Rejected rows are in pipedrive_raw.rejected_rows, with file, line" in done.stdout
+    assert "rejected: users.csv, line 5: column id holds 'x', which is no BIGINT." in done.out
+    assert "Rejected rows are in pipedrive_raw.rejected_rows, with file, line" in done.out
     option = "" if warehouse.gateway == "duckdb" else " GATEWAY=postgres"
     source = f" SOURCE={export.path}"
-    assert done.stdout.endswith(f"\n  make dev{option}\n  make refresh{option}{source}\n")
+    assert done.out.endswith(f"\n  make dev{option}\n  make refresh{option}{source}\n")
     assert Counter(len(rows) for rows in landed(warehouse).values()) == {3: 6, 1: 1}
 
 
 def test_a_bad_export_leaves_the_database_alone(warehouse: Warehouse, export: Export):
     (export.write() / "users.csv").unlink()
-    done = land_command(warehouse, "csv", export.path)
-    assert done.returncode == 2
-    assert done.stderr == (
+    done = run_command(warehouse, "land", "csv", export.path)
+    assert done.code == 2
+    assert done.err == (
         f"{export.path}/users.csv is missing. Export this table as well.\nNothing was written.\n"
     )
     assert schemas(warehouse) == set()
 
 
 def test_removals_need_a_word(on_duckdb: Warehouse, export: Export):
-    assert land_command(on_duckdb, "csv", export.write()).returncode == 0
+    assert run_command(on_duckdb, "land", "csv", export.write()).code == 0
     del export.rows["stages"][1:]
-    done = land_command(on_duckdb, "csv", export.write())
-    assert done.returncode == 2
-    assert done.stderr.startswith("stages: 2 of the 3 rows that are landed are not in this source.")
+    done = run_command(on_duckdb, "land", "csv", export.write())
+    assert done.code == 2
+    assert done.err.startswith("stages: 2 of the 3 rows that are landed are not in this source.")
     assert len(landed(on_duckdb)["stages"]) == 3
-    done = land_command(on_duckdb, "csv", export.path, "--allow-removals")
-    assert done.returncode == 0, done.stderr
+    done = run_command(on_duckdb, "land", "csv", export.path, "--allow-removals")
+    assert done.code == 0, done.err
     assert len(landed(on_duckdb)["stages"]) == 1
 
 
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def assert_said(done: subprocess.CompletedProcess[str], *texts: str) -> None:
+def assert_said(done: Done, *texts: str) -> None:
     """Assert that a command has failed, and said so in words."""
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.code == 1, done.out + done.err
     for text in texts:
-        assert text in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) <= 3, done.stderr
+        assert text in done.err
+    assert "Traceback" not in done.out + done.err
+    assert len(done.err.splitlines()) <= 3, done.err
 
 
 def test_an_unknown_gateway(on_duckdb: Warehouse, export: Export):
     nowhere = dataclasses.replace(on_duckdb, gateway="nowhere")
-    assert_said(land_command(nowhere, "csv", export.write()), "config.yaml: ", "nowhere")
+    assert_said(run_command(nowhere, "land", "csv", export.write()), "config.yaml: ", "nowhere")
 
 
 def test_a_server_that_does_not_answer(on_postgres: Warehouse, export: Export):
     settings = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
     elsewhere = dataclasses.replace(on_postgres, settings=on_postgres.settings | settings)
-    done = land_command(elsewhere, "csv", export.write())
+    done = run_command(elsewhere, "land", "csv", export.write())
     assert_said(done, "PostgreSQL at 127.0.0.1:1/", "Connection refused", "docker compose up")
 
 
@@ -516,7 +515,7 @@ def test_a_role_that_may_not_write(
     admin.close()
     settings = on_postgres.settings | {"POSTGRES_USER": "may_not_write"}
     reader = dataclasses.replace(on_postgres, settings=settings)
-    done = land_command(reader, "csv", export.write())
+    done = run_command(reader, "land", "csv", export.write())
     assert_said(done, "The database says: permission denied for database")
     assert schemas(on_postgres) == set()
 
@@ -528,17 +527,24 @@ def duckdb_file(warehouse: Warehouse) -> Path:
 
 def test_a_file_that_another_process_has_open(on_duckdb: Warehouse, export: Export):
     with duckdb.connect(duckdb_file(on_duckdb)):
-        done = land_command(on_duckdb, "csv", export.write())
+        done = run_in_a_process(on_duckdb, "land", "csv", export.write())
     assert_said(done, f"{duckdb_file(on_duckdb)} is open in process {os.getpid()} (")
 
 
 def test_a_closed_database_lets_others_in(on_duckdb: Warehouse, export: Export):
     with landing_database(on_duckdb) as database:
         database.adapter.fetchone("SELECT 1")
-    done = land_command(on_duckdb, "csv", export.write())
-    assert done.returncode == 0, done.stderr
+    done = run_in_a_process(on_duckdb, "land", "csv", export.write())
+    assert done.code == 0, done.err
 
 
+def test_a_landing_is_in_one_file(on_duckdb: Warehouse, export: Export):
+    """Whoever copies the file has the last landing, too."""
+    assert run_command(on_duckdb, "land", "csv", export.write()).code == 0
+    assert [path.name for path in duckdb_file(on_duckdb).parent.iterdir()] == ["pipedrive.duckdb"]
+
+
+@pytest.mark.faults
 def test_a_full_disk(on_duckdb: Warehouse, export: Export):
     """Files that may not grow beyond a size are as good: Python ignores the signal, too."""
 
@@ -546,20 +552,16 @@ def test_a_full_disk(on_duckdb: Warehouse, export: Export):
         return [f"{deal},2024-04-01 08:00:00,lost_reason,{hash((deal,))}" for deal in deals]
 
     execute(on_duckdb, "CREATE TABLE ballast AS SELECT HASH(i) FROM RANGE(2000000) AS t (i)")
-    assert land_command(on_duckdb, "csv", export.write()).returncode == 0
+    assert run_command(on_duckdb, "land", "csv", export.write()).code == 0
     before = landed(on_duckdb)
     path = duckdb_file(on_duckdb)
     limit = path.stat().st_size
 
     export.rows["deal_changes"] += changes(range(250_000))
-    done = subprocess.run(
-        [*(sys.executable, "-m", "pipedrive_funnel", "land", "csv"), export.write()],
-        cwd=on_duckdb.path,
-        env=os.environ | on_duckdb.settings,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        timeout=300,
+    done = run_in_a_process(
+        on_duckdb,
+        *("land", "csv", export.write()),
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert_said(done, " says: ", str(path), "Landing again is safe.")
     assert landed(on_duckdb) == before

@@ -23,19 +23,22 @@ import pandas as pd
 import pytest
 
 from pipedrive_funnel.contract import Table
+from tests.support.command import run_in_a_process
 from tests.support.exports import START, change_export, edit, new_export
 from tests.support.landing import (
     TABLES,
     Row,
     State,
     connect,
-    land_command,
     land_files,
     landing_database,
     raw_state,
 )
 from tests.support.oracle import read_export
 from tests.support.warehouse import EXPORT_TABLES, Warehouse
+
+pytestmark = pytest.mark.faults
+
 
 # --- the landed tables ----------------------------------------------------------------------------
 
@@ -363,15 +366,15 @@ def test_nobody_sees_a_part_of_a_landing_and_no_second_one_joins_in(
     with ThreadPoolExecutor() as threads, closing(connect(warehouse)) as blocker:
         # Readers pass, but who writes must wait: with five of the six tables written
         blocker.cursor().execute("LOCK TABLE pipedrive_raw.users IN EXCLUSIVE MODE")
-        first = threads.submit(land_command, warehouse, "csv", export)
+        first = threads.submit(run_in_a_process, warehouse, "land", "csv", export)
         wait_until(lambda: query(warehouse, waits) != [], "the landing does not come to users")
         assert raw_state(warehouse) == before
-        second = land_command(warehouse, "csv", export)
-        assert second.returncode == 1
-        assert "Another landing writes to this database" in second.stderr
+        second = run_in_a_process(warehouse, "land", "csv", export)
+        assert second.code == 1
+        assert "Another landing writes to this database" in second.err
         assert raw_state(warehouse) == before
         blocker.rollback()
-        assert first.result().returncode == 0, first.result().stderr
+        assert first.result().code == 0, first.result().err
     after = raw_state(warehouse)
     assert after == state_after(before, export, latest_arrival(after))
 

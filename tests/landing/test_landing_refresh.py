@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.support.command import run_command
 from tests.support.exports import NEW_DEAL, START, add_changes, change_export, edit, new_export
 from tests.support.landed import LANDED
-from tests.support.landing import assert_prod_shows, land_command, raw_state
+from tests.support.landing import assert_prod_shows, raw_state
 from tests.support.oracle import modelled_funnel
 from tests.support.warehouse import PROJECT, Warehouse
 
@@ -27,8 +28,8 @@ def refreshed(
     """Land an export on an empty database, and refresh prod with it."""
     warehouse = new_warehouse(gateway, core=True, **LANDED)
     export = new_export(tmp_path_factory.mktemp("export"))
-    done = land_command(warehouse, "csv", export, "--refresh")
-    assert done.returncode == 0, done.stderr
+    done = run_command(warehouse, "land", "csv", export, "--refresh")
+    assert done.code == 0, done.err
     return warehouse, export
 
 
@@ -37,8 +38,8 @@ def test_refresh_shows_what_it_landed_twice_on_one_day(refreshed: tuple[Warehous
     assert_prod_shows(warehouse, export)
     change_export(export, 1)
     edit(export, "activity", lambda rows: rows.assign(done="True"))
-    done = land_command(warehouse, "csv", export, "--refresh")
-    assert done.returncode == 0, done.stderr
+    done = run_command(warehouse, "land", "csv", export, "--refresh")
+    assert done.code == 0, done.err
     assert_prod_shows(warehouse, export)
 
 
@@ -53,12 +54,12 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
         f"VALUES ({NEW_DEAL}, '{START}', 'stage_id', 'Won', '{START}')"
     )
     add_changes(export, (NEW_DEAL, START, "stage_id", "1"))
-    done = land_command(warehouse, "csv", export, "--refresh")
-    assert done.returncode == 1
-    assert "What was landed is kept" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "changes_hold_ids" in done.stdout + done.stderr
-    assert "prod shows" not in done.stdout
+    done = run_command(warehouse, "land", "csv", export, "--refresh")
+    assert done.code == 1
+    assert "What was landed is kept" in done.err
+    assert "Traceback" not in done.err
+    assert "changes_hold_ids" in done.out + done.err
+    assert "prod shows" not in done.out
     found = {row[3] for row in raw_state(warehouse)["deal_changes"] if row[0] == NEW_DEAL}
     assert found == {"Won", "1"}
     assert modelled_funnel(warehouse, "prod") == before
@@ -73,7 +74,7 @@ def test_a_refresh_rebuilds_the_deals_whose_changes_were_replaced(
     """Of one deal a change is gone from the source, of another all of them."""
     warehouse = new_warehouse(gateway, core=True, **LANDED)
     export = new_export(tmp_path / "export", deals=40)
-    assert land_command(warehouse, "csv", export, "--refresh").returncode == 0
+    assert run_command(warehouse, "land", "csv", export, "--refresh").code == 0
     assert_prod_shows(warehouse, export)
     warehouse.close()
     log = pd.read_csv(export / "deal_changes.csv", dtype=str)
@@ -82,8 +83,8 @@ def test_a_refresh_rebuilds_the_deals_whose_changes_were_replaced(
     last = entries[entries["deal_id"] == partly].iloc[-1]  # the export may hold it twice
     log = log[log["deal_id"].ne(whole) & log.ne(last).any(axis=1)]
     log.to_csv(export / "deal_changes.csv", index=False)
-    done = land_command(warehouse, "csv", export, "--replace", "--refresh")
-    assert done.returncode == 0, done.stderr
+    done = run_command(warehouse, "land", "csv", export, "--replace", "--refresh")
+    assert done.code == 0, done.err
     assert_prod_shows(warehouse, export)
     noted = warehouse.fetch("SELECT deal_id FROM pipedrive_raw.removed_changes")
     assert {*noted["deal_id"].astype(str)} == {whole, partly}
@@ -93,9 +94,9 @@ def test_refresh_is_refused_while_the_models_read_the_sample(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
     warehouse = new_warehouse("duckdb", core=True)
-    done = land_command(warehouse, "csv", new_export(tmp_path), "--refresh")
-    assert done.returncode == 1
-    assert "echo SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw >> .env" in done.stderr
+    done = run_command(warehouse, "land", "csv", new_export(tmp_path), "--refresh")
+    assert done.code == 1
+    assert "echo SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw >> .env" in done.err
     assert raw_state(warehouse) == {}
 
 
@@ -107,8 +108,8 @@ def test_refresh_plans_a_prod_anew_that_reads_the_sample(
     assert warehouse.plan("prod").error is None
     warehouse.close()
     warehouse.settings |= LANDED
-    done = land_command(warehouse, "csv", export, "--refresh")
-    assert done.returncode == 0, done.stderr
+    done = run_command(warehouse, "land", "csv", export, "--refresh")
+    assert done.code == 0, done.err
     assert_prod_shows(warehouse, export)
 
 

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.command import run_command
 from tests.support.exports import DAY, NEW_DEAL, START, add_changes, edit, new_export, with_first
 from tests.support.figures import ROWS, assert_report_is_the_funnel
 from tests.support.landed import LANDED
-from tests.support.landing import assert_prod_shows, land_command, land_files
+from tests.support.landing import assert_prod_shows, land_files
 from tests.support.warehouse import MODELS, Warehouse
 
 HISTORY = "pipedrive_intermediate.int_deal_stage_history"
@@ -85,8 +86,8 @@ def at_once(new_warehouse: t.Callable[..., Warehouse]) -> t.Callable[[str, Path]
     @functools.cache
     def at_once(gateway: str, export: Path) -> Warehouse:
         warehouse = new_warehouse(gateway, core=True, **LANDED)
-        done = land_command(warehouse, "csv", export)
-        assert done.returncode == 0, done.stderr
+        done = run_command(warehouse, "land", "csv", export)
+        assert done.code == 0, done.err
         outcome = warehouse.plan("prod")
         assert outcome.error is None, outcome.output
         return warehouse

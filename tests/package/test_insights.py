@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 import xml.etree.ElementTree as ET
@@ -17,8 +16,7 @@ from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.insights import text
 from pipedrive_funnel.insights.queries import Marts
 from tests.support.figures import FUNNEL
-from tests.support.other_pipeline import FILES
-from tests.support.warehouse import PROJECT, Warehouse, copy_project, sample_files
+from tests.support.warehouse import PROJECT, Outcome, Warehouse, copy_project, sample_files
 
 COMMITTED = PROJECT / "docs" / "insights.md"
 PLANNED_AT = "2025-03-12"  # the committed page was written of the sample planned then
@@ -236,15 +234,11 @@ def test_lost_reasons(committed: str, export: dict[str, pd.DataFrame]) -> None:
 # --- other data -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("gateway", ["duckdb"], indirect=True)
 def test_the_real_export_has_the_known_numbers(
-    new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
+    real: tuple[Warehouse, Outcome], tmp_path: Path
 ) -> None:
-    directory = os.environ.get("PIPEDRIVE_EXPORT_DIR")
-    if not directory:
-        pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
-    warehouse = new_warehouse("duckdb", Path(directory))
-    assert warehouse.plan("dev", execution_time="2025-03-20").error is None
-    page = insights_of(warehouse, tmp_path / "real.md")
+    page = insights_of(real[0], tmp_path / "real.md")
     assert "reaches from 2024-01-01 01:19:09 to 2025-03-11 17:17:07" in page
     counts = cells(section(page, "What is in the data"))
     assert {what: int(counts[what][0]) for what in REAL_COUNTS} == REAL_COUNTS
@@ -254,33 +248,17 @@ def test_the_real_export_has_the_known_numbers(
     assert "took 2.0 days at least, 35.0 in the median and 83.0 at most" in page
 
 
-def test_an_empty_export_has_a_page(
-    gateway: str, new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
-) -> None:
-    warehouse = new_warehouse(gateway)
-    for name in FILES.keys() - {"funnel_steps"}:
-        path = warehouse.path / "seeds" / f"{name}.csv"
-        path.write_text(path.read_text().splitlines()[0] + "\n")
-    assert warehouse.plan("dev", execution_time=PLANNED_AT).error is None
-    page = insights_of(warehouse, tmp_path / "empty.md")
+def test_an_empty_export_has_a_page(empty_company: Warehouse, tmp_path: Path) -> None:
+    page = insights_of(empty_company, tmp_path / "empty.md")
     assert "As of 2025-03-12. There are no deals." in page
     assert cells(page)["Deals in the log"] == ["0"]
     assert "`steps_without_deals`" in page
     assert [path.name for path in (tmp_path / "empty").iterdir()] == ["data_quality.svg"]
 
 
-def test_another_funnel_has_a_page(
-    new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
-) -> None:
-    """Its names hold what Markdown, plots and SVG could take for more than text."""
-    warehouse = new_warehouse("duckdb")
-    for name, content in FILES.items():
-        lines = "\n".join(line.strip() for line in content.splitlines())
-        lines = lines.replace("Trial", "Trial | <b> $x^2$ & *y*")
-        (warehouse.path / "seeds" / f"{name}.csv").write_text(lines)
-    outcome = warehouse.plan("dev", execution_time=PLANNED_AT)
-    assert outcome.error is None, outcome.output
-    page = insights_of(warehouse, tmp_path / "other.md")
+@pytest.mark.parametrize("gateway", ["duckdb"], indirect=True)
+def test_another_funnel_has_a_page(other_company: Warehouse, tmp_path: Path) -> None:
+    page = insights_of(other_company, tmp_path / "other.md")
     assert r"Trial \| \<b\> \$x^2\$ \& \*y\*" in page
     assert "**1 deal reached Won, 0 of them in order.**" in page
     for plot in (tmp_path / "other").iterdir():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import typing as t
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +23,7 @@ def in_prod(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     return warehouse
 
 
-def replace(old: str, new: str) -> t.Callable[[Path], None]:
+def edit(old: str, new: str) -> t.Callable[[Path], None]:
     """Return a change of a file: the first `old` becomes `new`."""
 
     def change(path: Path) -> None:
@@ -36,37 +38,37 @@ BAD_FILES = {
     "missing file": ("users", Path.unlink, ["No such file", "seeds/users.csv"]),
     "renamed column": (
         "stages",
-        replace("stage_name", "stage_label"),
+        edit("stage_name", "stage_label"),
         ["seeds/stages.csv, line 1", "column stage_name is missing", "Rename stage_label"],
     ),
     "missing column": (
         "activity",
-        replace("activity_id,", "id_of_the_row,"),
+        edit("activity_id,", "id_of_the_row,"),
         ["seeds/activity.csv, line 1", "column activity_id is missing"],
     ),
     "no timestamp": (
         "activity",
-        replace("T", "X"),
+        edit("T", "X"),
         ["seeds/activity.csv, line 2", "column due_to holds '20", "is no TIMESTAMP"],
     ),
     "no calendar day": (
         "deal_changes",
-        replace("2024-05-31", "2024-04-31"),
+        edit("2024-05-31", "2024-04-31"),
         ["seeds/deal_changes.csv", "column change_time holds '2024-04-31", "is no TIMESTAMP"],
     ),
     "no integer": (
         "users",
-        replace("\n7,", "\nseven,"),
+        edit("\n7,", "\nseven,"),
         ["seeds/users.csv, line 8", "column id holds 'seven'", "is no BIGINT"],
     ),
     "no step": (
         "funnel_steps",
-        replace("\n2.1,", "\n2.15,"),
+        edit("\n2.1,", "\n2.15,"),
         ["seeds/funnel_steps.csv, line 4", "column funnel_step holds '2.15'"],
     ),
     "no boolean": (
         "activity",
-        replace(",True,", ",done,"),
+        edit(",True,", ",done,"),
         ["seeds/activity.csv", "column done holds 'done'", "is no BOOLEAN"],
     ),
 }
@@ -80,15 +82,18 @@ def test_a_bad_file_stops_the_plan_and_leaves_prod_alone(
     path = in_prod.path / "seeds" / f"{table}.csv"
     good, before = path.read_bytes(), in_prod.table(REPORT, "prod")
     spoil(path)
-    in_prod.close()
-    outcome = in_prod.plan("prod")
+    with closing(replace(in_prod)) as spoilt:  # loads the files as they are now
+        outcome = spoilt.plan("prod")
     path.write_bytes(good)
     assert outcome.error is not None
     message = f"{outcome.output} {outcome.error}"
     for words in said:
         assert words in message
-    in_prod.close()
     pd.testing.assert_frame_equal(in_prod.table(REPORT, "prod"), before)
+
+
+def test_a_repaired_file_leaves_nothing_to_plan(in_prod: Warehouse) -> None:
+    in_prod.close()
     assert "No changes to plan" in in_prod.plan("prod").output
 
 

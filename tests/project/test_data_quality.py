@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import re
 import typing as t
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
 import yaml
+from sqlmesh import Context
 from sqlmesh.core.macros import RuntimeStage
+from sqlmesh.core.model import Model
 from test_audits import rejected
 
 from tests.support.landed import LANDED, create_raw_tables, land
@@ -38,15 +41,23 @@ def written() -> list[str]:
     ]
 
 
-def found(warehouse: Warehouse, execution_time: str = "2026-11-02") -> dict[str, int]:
-    """Return the rows that each check returns on the physical tables as they are now."""
-    query = warehouse.model(FINDINGS).render_query_or_raise(
-        snapshots={snapshot.name: snapshot for snapshot in warehouse.context.snapshots.values()},
-        engine_adapter=warehouse.context.engine_adapter,
+@functools.cache
+def query_of_checks(context: Context, execution_time: str) -> str:
+    """Return the query of all checks on the physical tables, which takes longer than its rows."""
+    model = t.cast(Model, context.get_model(FINDINGS, raise_if_missing=True))
+    adapter = context.engine_adapter
+    query = model.render_query_or_raise(
+        snapshots={snapshot.name: snapshot for snapshot in context.snapshots.values()},
+        engine_adapter=adapter,
         execution_time=execution_time,
         runtime_stage=RuntimeStage.EVALUATING,
     )
-    rows = warehouse.context.engine_adapter.fetchdf(query)
+    return query.sql(dialect=adapter.dialect)
+
+
+def found(warehouse: Warehouse, execution_time: str = "2026-11-02") -> dict[str, int]:
+    """Return the rows that each check returns on the physical tables as they are now."""
+    rows = warehouse.fetch(query_of_checks(warehouse.context, execution_time))
     return {name: int(group.sum()) for name, group in rows.groupby("check_name")["rows_count"]}
 
 
@@ -425,10 +436,8 @@ def test_age_is_measured_against_the_execution_date(
     assert found(sample, execution_time).get(check, 0) == rows
 
 
-def test_thresholds_are_set_from_the_environment(
-    gateway: str, new_warehouse: t.Callable[..., Warehouse]
-) -> None:
-    """What the environment gives is text."""
+def test_thresholds_are_set_from_the_environment(sample: Warehouse) -> None:
+    """What the environment gives is text. Nothing but the checks is built anew."""
     thresholds = {
         "MONITOR_FIRST_STEP_DROP": "0.5",
         "MONITOR_SILENT_AFTER_MONTHS": "10",
@@ -437,8 +446,13 @@ def test_thresholds_are_set_from_the_environment(
         "FRESHNESS_MAX_AGE_MONTHS": "8",
     }
     settings = {f"SQLMESH__VARIABLES__{name}": value for name, value in thresholds.items()}
-    warehouse = new_warehouse(gateway, **settings)
-    outcome = warehouse.plan("dev", execution_time="2025-11-15")
+    sample.close()
+    with closing(replace(sample, settings=sample.settings | settings)) as warehouse:
+        assert_thresholds_hold(warehouse)
+
+
+def assert_thresholds_hold(warehouse: Warehouse) -> None:
+    outcome = warehouse.plan("thresholds", execution_time="2025-11-15")
     assert outcome.error is None, outcome.output
     monitors = {
         "first_step_drop",

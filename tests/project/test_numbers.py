@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import typing as t
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -29,21 +26,6 @@ WARNINGS = {
 
 def rows(warehouse: Warehouse, model: str) -> int:
     return int(warehouse.fetch(f"SELECT COUNT(*) AS n FROM {warehouse.view(model)}")["n"][0])
-
-
-@pytest.fixture(scope="session")
-def real(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> tuple[Warehouse, Outcome]:
-    """Plan the real export in dev and prod, and keep what planning dev printed."""
-    export = os.environ.get("PIPEDRIVE_EXPORT_DIR")
-    if not export:
-        if os.environ.get("CI"):
-            pytest.fail("PIPEDRIVE_EXPORT_DIR is not set: CI must test the real export")
-        pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
-    warehouse = new_warehouse(gateway, Path(export))
-    outcome = warehouse.plan("dev", execution_time="2026-11-23")
-    assert outcome.error is None, outcome.output
-    assert warehouse.plan("prod", execution_time="2026-11-23").error is None
-    return warehouse, outcome
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])

@@ -1,10 +1,7 @@
-"""Landing in a test's database, by the command or what is behind it, and a look at the result."""
+"""Landing in a test's database at a time of its choice, and a look at the result."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import typing as t
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -47,25 +44,6 @@ def land_files(
         for file in files:
             file.read()
         return land_export(database, TABLES, files, at, allow_removals=allow_removals)
-
-
-def land_command(
-    warehouse: Warehouse, *arguments: str | Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipedrive_funnel land ARGUMENTS` in a warehouse's copy of the project."""
-    warehouse.close()
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "pipedrive_funnel", "land"),
-            *map(str, arguments),
-            *("--gateway", warehouse.gateway),
-        ],
-        cwd=warehouse.path,
-        env=os.environ | warehouse.settings | {"SQLMESH__LINTER__ENABLED": "false"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def connect(warehouse: Warehouse) -> t.Any:

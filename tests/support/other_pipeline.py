@@ -1,21 +1,23 @@
 """The files of another company: seven stages, other ids, one call type."""
 
+ODD_NAME = "Trial | <b> $x^2$ & *y*"  # Markdown, plots and SVG could take it for more than text
+
 FILES = {
-    "funnel_steps": """\
+    "funnel_steps": f"""\
         funnel_step,kpi_name,source,key
         1,Inbound,stage,31
         2,Contacted,stage,12
         2.1,Demo,activity,demo
-        3,Trial,stage,45
+        3,{ODD_NAME},stage,45
         4,Offer,stage,8
         5,Contract,stage,77
         6,Won,stage,90
         """,
-    "stages": """\
+    "stages": f"""\
         stage_id,stage_name
         31,Inbound
         12,Contacted
-        45,Trial
+        45,{ODD_NAME}
         8,Offer
         77,Contract
         90,Won
