@@ -311,7 +311,10 @@ def assert_agreement(directory: Path, content: str) -> None:
 def file_of(values: t.Iterable[tuple[str, str, str, str]]) -> str:
     """Return a file with these values of type, assigned_to_user, done and due_to."""
     text = io.StringIO()
-    rows = ((1, type_, user, 2, done, due) for type_, user, done, due in values)
+    rows = (
+        (number, type_, user, 2, done, due)
+        for number, (type_, user, done, due) in enumerate(values, start=1)  # none contradicts
+    )
     csv.writer(text, lineterminator="\n").writerows([HEADER.split(","), *rows])
     return text.getvalue()
 
