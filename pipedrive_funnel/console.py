@@ -186,6 +186,10 @@ class FunnelConsole(NoopConsole):
         """End the publishing."""
         self._stop()
 
+    def log_status_update(self, message: str) -> None:
+        """Say what a plan or run waits for."""
+        say(message)
+
     # --- what goes wrong --------------------------------------------------------------------------
 
     def log_test_results(self, result: ModelTextTestResult, target_dialect: str) -> None:

@@ -23,6 +23,7 @@ from pipedrive_funnel.contract import SCHEMA, read_tables
 from pipedrive_funnel.errors import FunnelError
 from pipedrive_funnel.landing.dlt_settings import configure_dlt
 from pipedrive_funnel.landing.scratch import scratch_directory
+from pipedrive_funnel.terminal import say
 
 if t.TYPE_CHECKING:
     import dlt
@@ -233,23 +234,33 @@ class Database:
             DatabaseError: nothing has been landed.
 
         """
+        from sqlmesh.utils.errors import ConflictingPlanError
+
         self.check_raw_tables()
-        context = self._loaded
-        now = datetime.now(UTC)  # SQLMesh's own is cut to the minute: later arrivals would wait
-        landed = {"run": True, "ignore_cron": True, "execution_time": now}
         with self._explained(f"{environment} was not built, and nothing was published."):
-            builder = context.plan_builder(
-                environment,
-                skip_tests=True,
-                **(landed if self.reads_raw_tables else {}),
-            )
-            plan = builder.build()
-            changes = plan.context_diff
-            if changes.added or changes.modified_snapshots:
-                self._test()
-            self._console.show_changes(plan)
-            context.planned = changes.snapshots_by_name
-            builder.apply()
+            try:
+                return self._apply(environment)
+            except ConflictingPlanError:
+                say(f"Another plan of {environment} was applied meanwhile: planning once more.")
+                return self._apply(environment)
+
+    def _apply(self, environment: str) -> Built:
+        """Plan an environment as its state is now, and apply the plan."""
+        context = self._loaded
+        now = datetime.now(UTC)  # SQLMesh's own takes whole minutes: later arrivals would wait
+        landed = {"run": True, "ignore_cron": True, "execution_time": now}
+        builder = context.plan_builder(
+            environment,
+            skip_tests=True,
+            **(landed if self.reads_raw_tables else {}),
+        )
+        plan = builder.build()
+        changes = plan.context_diff
+        if changes.added or changes.modified_snapshots:
+            self._test()
+        self._console.show_changes(plan)
+        context.planned = changes.snapshots_by_name
+        builder.apply()
         return Built(
             environment,
             changes.is_new_environment,
@@ -260,12 +271,18 @@ class Database:
     def run(self, environment: str) -> Built:
         """Process rows landed since an environment was computed, with the models that it has.
 
+        An environment whose last plan was killed while it promoted is planned once more.
+
         Raises:
             BuildError: an audit blocks.
 
         """
         from sqlmesh.utils.errors import SQLMeshError
 
+        planned = self._reached.state_reader.get_environment(environment)
+        if planned and not planned.finalized_ts:
+            say(f"The last plan of {environment} did not end: planning once more.")
+            return self.plan(environment)
         with self._explained(
             f"{environment} was not refreshed; models that were not built show what they did."
         ):
@@ -328,7 +345,7 @@ class Database:
         except BuildError:
             raise
         except (SQLMeshError, SqlglotError, ValueError) as error:
-            said = "See above." if self._console.has_explained else str(error)
+            said = "See above." if self._console.has_explained else _reason(error)
             raise BuildError(f"{consequence} {said}") from error
 
     # --- landing ----------------------------------------------------------------------------------
@@ -412,3 +429,12 @@ class Database:
             yield
         finally:
             self.adapter.fetchone(f"SELECT PG_ADVISORY_UNLOCK({_LANDING_LOCK})")
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says; of one that a statement of ours has raised, its message alone."""
+    import psycopg2.errors
+
+    if isinstance(error.__context__, psycopg2.errors.RaiseException):
+        return str(error.__context__.diag.message_primary)
+    return str(error)
