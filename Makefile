@@ -67,7 +67,7 @@ insights: install ## Write docs/insights.md from the marts of dev
 	@$(FUNNEL) insights dev --gateway $(GATEWAY)
 
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
-	$(SQLMESH) ui
+	$(SQLMESH) ui --mode docs
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal
