@@ -11,7 +11,7 @@ LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
 export SOURCE # a path may hold blanks
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh check test test-faults lint format insights ui clean
+.PHONY: help install dev prod land refresh check test test-faults lint format insights ui ide clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -67,7 +67,10 @@ insights: install ## Write docs/insights.md from the marts of dev
 	@$(FUNNEL) insights dev --gateway $(GATEWAY)
 
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
-	$(SQLMESH) ui --mode docs
+	@$(FUNNEL) ui --gateway $(GATEWAY)
+
+ide: install ## Open SQLMesh's whole UI there: edit, plan (prod, too) and query
+	@$(FUNNEL) ui --ide --gateway $(GATEWAY)
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal

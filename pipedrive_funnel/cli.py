@@ -98,6 +98,21 @@ def insights_command(environment: str, gateway: str | None, out: Path) -> None:
     write(environment, gateway, out)
 
 
+@commands.command("ui", short_help="Open the catalog, or all of SQLMesh's UI, to this machine.")
+@gateway_option
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, help="8000 unless told.")
+@click.option("--ide", is_flag=True, help="Also edit files, plan, and query the database.")
+def ui_command(gateway: str | None, port: int, ide: bool) -> None:
+    """Serve SQLMesh's UI at 127.0.0.1: the catalog of models, their columns and lineage.
+
+    Only the UI's own pages may use it, and the catalog only reads. With --ide it also edits files,
+    plans any environment, prod included, and runs SQL as the pipeline's role.
+    """
+    from pipedrive_funnel.ui import serve
+
+    serve(gateway, port, ide=ide)
+
+
 # --- landing --------------------------------------------------------------------------------------
 
 
