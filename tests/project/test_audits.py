@@ -155,12 +155,20 @@ CASES = [
         "totals_conserved",
         "UPDATE {rep_sales_funnel_monthly} SET deals_count = deals_count + 1 "
         "WHERE month = '2024-02-01' AND funnel_step = 5",
+        rows=2,  # the step, and the month
     ),
     Case(
         REPORT,
         "totals_conserved",
         "DELETE FROM {rep_sales_funnel_monthly} WHERE funnel_step = 5",
+        rows=1 + 12,  # the step, and its months
     ),
+    Case(
+        REPORT,
+        "totals_conserved",
+        "DELETE FROM {rep_sales_funnel_monthly} WHERE funnel_step = 2.1 AND month = '2024-02-01'",
+    ),
+    Case(REPORT, "log_is_not_empty", "DELETE FROM {fct_deal_stage_history}"),
     # the facts
     Case(
         FIRST_ENTRIES,

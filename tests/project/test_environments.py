@@ -143,6 +143,20 @@ def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
     assert february(warehouse, "prod") == FEBRUARY
 
 
+def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse) -> None:
+    before = in_prod.table(REPORT, "prod")
+    changes = in_prod.path / "seeds" / "deal_changes.csv"
+    good = changes.read_text()
+    changes.write_text(good.splitlines()[0] + "\n")
+    in_prod.close()
+    outcome = in_prod.plan("prod")
+    changes.write_text(good)
+    assert outcome.error is not None
+    assert "'log_is_not_empty' audit error: 1 row failed" in outcome.output
+    in_prod.close()
+    assert in_prod.table(REPORT, "prod").equals(before)
+
+
 def test_a_plan_that_fails_in_dev_can_be_repaired_and_planned_again(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:

@@ -33,7 +33,38 @@ MODEL (
       source_key := funnel_step,
       source_total := COUNT(*),
       source_condition := NOT funnel_step IS NULL
-    )
+    ),
+    totals_conserved(
+      key := month,
+      total := SUM(deals_count),
+      condition := funnel_step IN (
+        SELECT
+          funnel_step
+        FROM pipedrive_analytics.dim_funnel_steps
+        WHERE
+          source = 'stage'
+      ),
+      source := pipedrive_analytics.fct_deal_stage_history,
+      source_key := DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE,
+      source_total := COUNT(*),
+      source_condition := NOT funnel_step IS NULL
+    ),
+    totals_conserved(
+      key := month,
+      total := SUM(deals_count),
+      condition := funnel_step IN (
+        SELECT
+          funnel_step
+        FROM pipedrive_analytics.dim_funnel_steps
+        WHERE
+          source = 'activity'
+      ),
+      source := pipedrive_analytics.fct_activities,
+      source_key := DATE_TRUNC('MONTH', due_timestamp)::DATE,
+      source_total := COUNT(DISTINCT (deal_id, funnel_step)),
+      source_condition := NOT due_timestamp IS NULL
+    ),
+    log_is_not_empty
   ),
   description 'One row per month and funnel step with at least one deal: the monthly sales funnel. Join dim_funnel_steps on funnel_step. Answers how many deals reached each step in a month. A deal counts once a step, in the month of its first entry; a sales call counts once a deal and month, in the month it was due. A month without deals in a step has no row.',
   column_descriptions (
