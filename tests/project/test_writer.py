@@ -30,7 +30,7 @@ NAME = "prod since 2026-11-01 03:00:00 UTC, 4711@nightly"
 def warehouse(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     """Plan the core of the project in prod, which waits for seconds only."""
     variables = {
-        "SQLMESH__VARIABLES__WRITER_WAIT_MINUTES": "0.1",
+        "SQLMESH__VARIABLES__WRITER_WAIT_MINUTES": "0.05",
         "SQLMESH__LINTER__ENABLED": "false",
     }
     warehouse = new_warehouse("postgres", core=True, **variables)
@@ -73,7 +73,7 @@ def test_a_writer_that_does_not_end_is_not_waited_for_forever(
             outcome = warehouse.run("prod", ignore_cron=True)
         else:
             outcome = warehouse.plan("third")
-    assert f"Another plan or run has not ended in 0.1 minutes: {NAME}" in str(outcome.error)
+    assert f"Another plan or run has not ended in 0.05 minutes: {NAME}" in str(outcome.error)
     assert len(str(outcome.error).splitlines()) < 10
     assert warehouse.table(REPORT, "prod").equals(before)
     assert warehouse.run("prod", ignore_cron=True).error is None
@@ -86,7 +86,7 @@ def test_our_own_commands_say_so_in_one_sentence(warehouse: Warehouse) -> None:
         pytest.raises(BuildError) as raised,
     ):
         database.run("prod")
-    said = f"Another plan or run has not ended in 0.1 minutes: {NAME} (role pipedrive, backend "
+    said = f"Another plan or run has not ended in 0.05 minutes: {NAME} (role pipedrive, backend "
     assert said in str(raised.value)
     assert "before_all" not in str(raised.value)
 
