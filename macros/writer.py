@@ -8,6 +8,7 @@ it when the process ends, however it ends. DuckDB lets one process into its file
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 
@@ -29,6 +30,11 @@ def holder_of_lock(adapter: EngineAdapter) -> tuple[int, str] | None:
         f"WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objid = {WRITER_LOCK} "
         "AND lock.database = (SELECT oid FROM pg_database WHERE datname = CURRENT_DATABASE())"
     )
+
+
+def as_plain_text(name: str) -> str:
+    """Return a name as it is safe in a statement: anybody who connects can choose a name."""
+    return re.sub(r"[^A-Za-z0-9_@:.,() -]", "?", name)
 
 
 @macro()
@@ -58,16 +64,17 @@ def one_writer(evaluator: MacroEvaluator) -> exp.Expression | None:
             said = holder[1]
             get_console().log_status_update(f"Waiting for another plan or run: {said}.")
         if time.monotonic() > give_up:
-            who = (said or "unknown").replace("'", "''")
             message = (
-                f"Another plan or run has not ended in {minutes:g} minutes: {who}. "
+                f"Another plan or run has not ended in {minutes:g} minutes: "
+                f"{as_plain_text(said or 'unknown')}. "
                 "Nothing was done. Try again when it has ended."
             )
             return exp.Command(this="DO", expression=f"$$BEGIN RAISE EXCEPTION '{message}'; END$$")
         time.sleep(1)
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
     name = f"{evaluator.this_env} since {since} UTC, {os.getpid()}@{socket.gethostname()}"
-    adapter.execute(exp.Command(this="SET", expression=f"application_name = '{name[:63]}'"))
+    name = as_plain_text(name)[:63]  # PostgreSQL takes no more
+    adapter.execute(exp.Command(this="SET", expression=f"application_name = '{name}'"))
     return None
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
+import psycopg2.errors
 import pytest
 
 from pipedrive_funnel.console import FunnelConsole
@@ -40,12 +41,14 @@ def warehouse(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
 
 
 @contextmanager
-def another_writer(warehouse: Warehouse) -> t.Iterator[psycopg2.extensions.connection]:
+def another_writer(
+    warehouse: Warehouse, name: str = NAME
+) -> t.Iterator[psycopg2.extensions.connection]:
     """Hold the lock in a session of its own."""
     with closing(connect(warehouse)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"SET application_name = '{NAME}'")
+            cursor.execute("SELECT SET_CONFIG('application_name', %s, FALSE)", [name])
             cursor.execute(f"SELECT PG_TRY_ADVISORY_LOCK({LOCK})")
             assert cursor.fetchone() == (True,), "the last plan or run has kept the lock"
         yield connection
@@ -89,6 +92,19 @@ def test_our_own_commands_say_so_in_one_sentence(warehouse: Warehouse) -> None:
     said = f"Another plan or run has not ended in 0.05 minutes: {NAME} (role pipedrive, backend "
     assert said in str(raised.value)
     assert "before_all" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["$$; CREATE TABLE public.t (i INT); --", "it's 100 % mine", ""])
+def test_the_name_of_another_session_is_no_statement(warehouse: Warehouse, name: str) -> None:
+    """Whoever may connect can take the lock and call the session anything."""
+    warehouse.execute("CREATE SCHEMA IF NOT EXISTS own")
+    hostile = name.replace("public.t", "own.t")
+    with another_writer(warehouse, hostile):
+        outcome = warehouse.run("prod", ignore_cron=True)
+    raised = outcome.error and outcome.error.__context__
+    assert isinstance(raised, psycopg2.errors.RaiseException), outcome.error
+    assert "(role pipedrive, backend " in str(raised.diag.message_primary)
+    assert not warehouse.context.engine_adapter.table_exists("own.t")
 
 
 def test_a_build_that_another_plan_has_overtaken_plans_once_more(
