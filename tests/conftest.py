@@ -243,14 +243,21 @@ def gateway(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def real(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> tuple[Warehouse, Outcome]:
-    """Plan the real export in dev and prod, and keep what planning dev printed."""
-    export = os.environ.get("PIPEDRIVE_EXPORT_DIR")
-    if not export:
+def real_export() -> Path:
+    """Return the directory of a real export."""
+    if not (export := os.environ.get("PIPEDRIVE_EXPORT_DIR")):
         if os.environ.get("CI"):
             pytest.fail("PIPEDRIVE_EXPORT_DIR is not set: CI must test the real export")
         pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
-    warehouse = new_warehouse(gateway, Path(export))
+    return Path(export)
+
+
+@pytest.fixture(scope="session")
+def real(
+    gateway: str, real_export: Path, new_warehouse: t.Callable[..., Warehouse]
+) -> tuple[Warehouse, Outcome]:
+    """Plan the real export in dev and prod, and keep what planning dev printed."""
+    warehouse = new_warehouse(gateway, real_export)
     outcome = warehouse.plan("dev", execution_time="2026-11-23")
     assert outcome.error is None, outcome.output
     assert warehouse.plan("prod", execution_time="2026-11-23").error is None

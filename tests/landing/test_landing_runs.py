@@ -6,7 +6,6 @@ A run after a landing rebuilds what was touched and no more.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import typing as t
 from dataclasses import dataclass
@@ -54,15 +53,6 @@ def first_half(export: Path, to: Path) -> Path:
     edit(to, "activity", earlier)
     edit(to, "stages", with_first("stage_name", "Old name"))
     return to
-
-
-@pytest.fixture(scope="module")
-def real_export() -> Path:
-    if not (export := os.environ.get("PIPEDRIVE_EXPORT_DIR")):
-        if os.environ.get("CI"):
-            pytest.fail("PIPEDRIVE_EXPORT_DIR is not set: CI must test the real export")
-        pytest.skip("PIPEDRIVE_EXPORT_DIR is not set")
-    return Path(export)
 
 
 @pytest.fixture(scope="module")

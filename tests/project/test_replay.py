@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from tests.support.warehouse import Warehouse
+from tests.support.warehouse import MODELS, Warehouse
 
 HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FEED_BEGINS, FEED_ENDS = datetime(2024, 1, 15), datetime(2025, 3, 12)  # of the sample
@@ -44,3 +44,19 @@ def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
             pd.testing.assert_frame_equal(
                 replayed.table(model.name, "prod"), at_once.table(model.name)
             )
+
+
+def test_sample_replayed_in_runs_is_the_sample_at_once(
+    gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
+) -> None:
+    """Days, a month and the rest: the sample's changes arrive when they happened."""
+    replayed = new_warehouse(gateway, core=True)
+    assert replayed.plan("prod", execution_time="2024-06-01").error is None
+    half_way = len(replayed.table(HISTORY, "prod"))
+    for day in ("2024-06-02", "2024-06-03", "2024-06-04", "2024-06-05", "2024-07-05", "2026-11-01"):
+        outcome = replayed.run("prod", execution_time=day)
+        assert outcome.error is None, outcome.output
+    at_once = samples(gateway)
+    assert 0 < half_way < len(at_once.table(HISTORY))
+    for model in MODELS:
+        pd.testing.assert_frame_equal(replayed.table(model, "prod"), at_once.table(model))
