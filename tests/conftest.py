@@ -156,10 +156,15 @@ def new_warehouse(
         *,
         core: bool = False,
         with_tests: bool = False,
+        audited: bool = True,
         **settings: str,
     ) -> Warehouse:
         path = copy_project(
-            tmp_path_factory.mktemp("copy") / "project", export, core=core, with_tests=with_tests
+            tmp_path_factory.mktemp("copy") / "project",
+            export,
+            core=core,
+            with_tests=with_tests,
+            audited=audited,
         )
         share_parsed_models(path, parsed_models)
         made.append(Warehouse(path, gateway, new_database(gateway) | settings))

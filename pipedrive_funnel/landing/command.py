@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipedrive_funnel import PROJECT
 from pipedrive_funnel.build import finish_refresh
 from pipedrive_funnel.contract import FUNNEL_STEPS, REJECTED, SCHEMA, read_tables
 from pipedrive_funnel.errors import LandingError
@@ -128,12 +127,12 @@ def suggest_steps(options: Options) -> None:
         FunnelError: the account cannot be read.
 
     """
-    _open_database(options)  # reads .env, where the settings may be
+    database = _open_database(options)  # reads .env, where the settings may be
     text = io.StringIO()
     steps = api.suggest_steps(api.Settings.from_environment())
     csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
     print(text.getvalue())
-    path = PROJECT / "seeds" / "funnel_steps.csv"
+    path = database.project / "seeds" / "funnel_steps.csv"
     if options.dry_run:
         say("Nothing was written.")
         return

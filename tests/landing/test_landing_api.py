@@ -19,7 +19,7 @@ import typing as t
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import land_mirror
 from pipedrive_funnel.landing.publish import Change, TooManyRemovals
 from pipedrive_funnel.warehouse import DatabaseError
-from tests.support.command import run_command
+from tests.support.command import Done, run_command
 from tests.support.landed import LANDED
 from tests.support.landing import TABLES, Row, State, landing_database, raw_state
 from tests.support.oracle import Funnel, funnel, modelled_funnel, read_export
@@ -572,6 +572,233 @@ def test_at_most_four_requests_run_at_a_time(serve: Serve, warehouse: Warehouse)
 
 # --- failures that stay ---------------------------------------------------------------------------
 
+BATCH = 8  # change logs
+
+
+def land_by_command(warehouse: Warehouse, *arguments: str, **variables: str) -> Done:
+    """Do what `python -m pipedrive_funnel land api` does, with small batches of change logs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "BATCH", BATCH)
+        return run_command(warehouse, "land", "api", *arguments, **variables)
+
+
+def environment(server: PipedriveServer, **variables: str) -> dict[str, str]:
+    """Return the variables that a landing from a server needs."""
+    return {
+        "PIPEDRIVE_API_TOKEN": TOKEN,
+        "PIPEDRIVE_API_URL": server.url,
+        "PIPEDRIVE_PIPELINE_ID": "",
+        "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
+    } | variables
+
+
+def stored_texts(warehouse: Warehouse) -> Iterator[str]:
+    """Yield each row of each table of a database as text, with what dlt has packed."""
+    with landing_database(warehouse) as database:
+        for schema, name in database.adapter.fetchall(
+            "SELECT table_schema, table_name FROM information_schema.tables "
+            "WHERE table_schema NOT IN ('information_schema', 'pg_catalog')"
+        ):
+            for row in database.adapter.fetchall(f'SELECT * FROM "{schema}"."{name}"'):
+                yield str(row)
+                for value in row:
+                    with suppress(TypeError, ValueError, zlib.error):
+                        yield zlib.decompress(base64.b64decode(value, validate=True)).decode()
+
+
+def assert_token_is_nowhere(warehouse: Warehouse, *texts: str, token: str = TOKEN) -> None:
+    assert not [text for text in texts if token in text]
+    files = [path for path in warehouse.path.rglob("*") if path.is_file()]
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    assert not [text for text in stored_texts(warehouse) if token in text]
+
+
+def assert_refused(done: Done, *words: str) -> None:
+    """Assert that a landing has ended with one sentence about the API."""
+    assert done.code == 3, done.err
+    assert done.err.count("\n") == 1
+    assert done.err.endswith(".\n")
+    assert "Traceback" not in done.out + done.err
+    assert all(word in done.err for word in words), done.err
+
+
+@pytest.fixture(scope="module")
+def account() -> Account:
+    """Give an account that has been landed once, and has changed since."""
+    return random_account(1, DEALS)
+
+
+@pytest.fixture(scope="module")
+def landed_before(new_warehouse: Callable[..., Warehouse], account: Account) -> Warehouse:
+    """Give a DuckDB file in which an account was landed; its file is free for other processes."""
+    warehouse = new_warehouse("duckdb", core=True)
+    with PipedriveServer(account, TOKEN) as server:
+        done = land_by_command(warehouse, **environment(server))
+    assert done.code == 0, done.err
+    assert_token_is_nowhere(warehouse, done.out, done.err)
+    assert_raw_is(warehouse, account)
+    account.advance(1)
+    return warehouse
+
+
+SHAPES = {
+    "a list": b"[]",
+    "null": b"null",
+    "a text": b'"hello"',
+    "no data": b'{"success": true}',
+    "no success": b'{"success": false, "error": "scope and URL mismatch", "data": null}',
+    "an object": b'{"success": true, "data": {"id": 1}}',
+    "numbers": b'{"success": true, "data": [1, 2]}',
+    "rows of something else": b'{"success": true, "data": [{"title": "x"}]}',
+    "a wrong id": b'{"success": true, "data": [{"id": "one", "name": "x"}]}',
+    "bytes": b"\xff\xfe\x00",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/users", "/v2/deals", "/v1/deals/"])
+def test_an_answer_that_is_none_ends_a_landing(
+    path: str, serve: Serve, landed_before: Warehouse, account: Account
+) -> None:
+    server, before = serve(account), landed_rows(landed_before)
+    server.answer_garbage(path, times=FOREVER)
+    done = land_by_command(landed_before, **environment(server))
+    assert_refused(done, "not JSON", path)
+    assert TOKEN not in done.out + done.err
+    assert landed_rows(landed_before) == before
+
+
+@pytest.mark.parametrize("path", ["/v1/users", "/v2/dealFields"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_of_another_shape_is_explained(path: str, shape: str, serve: Serve) -> None:
+    server = serve()
+    server.answer_garbage(path, SHAPES[shape], times=FOREVER)
+    with pytest.raises(api.ApiError, match=path[1:]) as raised:
+        api.check(api.Settings(TOKEN, server.url, None))
+    assert str(raised.value).endswith(".") and "\n" not in str(raised.value)
+
+
+def test_a_wrong_token_is_said_and_is_nowhere(serve: Serve, warehouse: Warehouse) -> None:
+    """On an empty database, in which it leaves nothing for the models."""
+    wrong = TOKEN[::-1]
+    done = land_by_command(warehouse, **environment(serve(), PIPEDRIVE_API_TOKEN=wrong))
+    assert_refused(done, "PIPEDRIVE_API_TOKEN", "401")
+    assert landed_rows(warehouse) == {}
+    assert_token_is_nowhere(warehouse, done.out, done.err, token=wrong)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PIPEDRIVE_API_TOKEN": ""}, ["Set PIPEDRIVE_API_TOKEN"]),
+        ({"PIPEDRIVE_API_TOKEN": "wrong"}, ["PIPEDRIVE_API_TOKEN", "401"]),
+        ({"PIPEDRIVE_API_URL": "http://127.0.0.1:1/api"}, ["127.0.0.1:1 cannot be reached"]),
+        ({"PIPEDRIVE_API_URL": "http://acme.invalid/api"}, ["acme.invalid cannot be reached"]),
+        ({"PIPEDRIVE_API_URL": "", "PIPEDRIVE_COMPANY_DOMAIN": ""}, ["COMPANY_DOMAIN"]),
+        ({"PIPEDRIVE_PIPELINE_ID": "77"}, ["no pipeline 77", "1 (Lead", "2 (Anfrage"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_settings_that_lead_nowhere_change_nothing(
+    variables: dict[str, str],
+    words: list[str],
+    serve: Serve,
+    landed_before: Warehouse,
+    account: Account,
+) -> None:
+    before = landed_rows(landed_before)
+    done = land_by_command(landed_before, **environment(serve(account), **variables))
+    assert_refused(done, *words)
+    assert TOKEN not in done.out + done.err
+    assert landed_rows(landed_before) == before
+
+
+LASTING: dict[str, tuple[Callable[[PipedriveServer, str], object], list[str]]] = {
+    "no company": (
+        lambda server, path: server.answer_garbage(path, times=FOREVER, status=404),
+        ["There is no Pipedrive company", "404"],
+    ),
+    "no permission": (lambda server, path: server.fail(path, 403, FOREVER), ["403"]),
+    "gone": (lambda server, path: server.fail(path, 410, FOREVER), ["410"]),
+    "failing": (lambda server, path: server.fail(path, 502, FOREVER), ["502"]),
+    "limit": (lambda server, path: server.fail(path, 429, FOREVER), ["limit"]),
+    "day's limit": (
+        lambda server, path: server.fail(path, 429, FOREVER, retry_after=40_000),
+        ["limit"],
+    ),
+    "dropping": (
+        lambda server, path: server.close_connection(path, FOREVER),
+        ["cannot be reached"],
+    ),
+    "stalling": (lambda server, path: server.stall(path, 9, FOREVER), ["not answer in time"]),
+}
+ATTEMPTS = {"failing": 5, "limit": 5, "dropping": 5, "stalling": 5}  # of others one
+
+
+@pytest.mark.parametrize("fault", LASTING)
+def test_a_failure_that_stays_is_said_after_some_attempts(
+    fault: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.2")
+    server = serve()
+    fail, words = LASTING[fault]
+    fail(server, "/v1/users")
+    with pytest.raises(api.ApiError) as raised:
+        api.check(api.Settings(TOKEN, server.url, None))
+    assert all(word in str(raised.value) for word in words)
+    assert TOKEN not in str(raised.value)
+    assert len(server.paths("/v1/users")) == ATTEMPTS.get(fault, 1)
+
+
+@pytest.mark.parametrize("fault", ATTEMPTS)
+def test_a_failure_that_stays_ends_a_landing_and_changes_nothing(
+    fault: str, serve: Serve, landed_before: Warehouse, account: Account
+) -> None:
+    server, before = serve(account), landed_rows(landed_before)
+    fail, words = LASTING[fault]
+    fail(server, "/v1/deals/")
+    done = land_by_command(landed_before, **environment(server), RUNTIME__REQUEST_TIMEOUT="0.2")
+    assert_refused(done, *words)
+    assert TOKEN not in done.out + done.err
+    assert landed_rows(landed_before) == before
+    logs = server.paths("/v1/deals/")
+    assert max(map(logs.count, logs)) == ATTEMPTS[fault]
+
+
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/deals/"])
+def test_the_token_does_not_go_where_a_redirect_leads(
+    path: str, serve: Serve, landed_before: Warehouse, account: Account
+) -> None:
+    server, elsewhere = serve(account), serve(account)
+    location = {"Location": f"{elsewhere.url}/v1/users"}
+    server._add(Fault(path, FOREVER, 0, answer=Answer(302, b"", location)))
+    before = landed_rows(landed_before)
+    assert_refused(land_by_command(landed_before, **environment(server)), "leads elsewhere")
+    assert elsewhere.requests == []
+    assert landed_rows(landed_before) == before
+
+
+def test_what_was_read_before_a_failure_is_not_read_again(
+    serve: Serve, warehouse: Warehouse
+) -> None:
+    account = random_account(1, DEALS)
+    server, deals = serve(account), sorted(account.deals)
+    server.fail(f"/v1/deals/{deals[BATCH]}/", 500, FOREVER)
+    assert_refused(land_by_command(warehouse, **environment(server)), "500")
+    assert landed_rows(warehouse) == {}
+    server.forget()
+    done = land_by_command(warehouse, **environment(server))
+    assert done.code == 0, done.err
+    assert sorted(set(changelogs(server))) == deals[BATCH:]
+    lists = [request for request in server.requests if request.path.startswith("/v2/deals")]
+    assert lists and all("updated_since" in request.params for request in lists)
+    assert_raw_is(warehouse, account)
+
+
+# --- kill -9 --------------------------------------------------------------------------------------
+
+KILLED = -signal.SIGKILL
+
 # Lands in children of its own, which are ready at once: exit code and output are the command's.
 LANDER = """
 import json, os, signal, sys
@@ -625,17 +852,6 @@ for line in sys.stdin:
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
-BATCH = 8  # change logs
-KILLED = -signal.SIGKILL
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a landing has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass
@@ -698,227 +914,6 @@ def lander(
         process.stdin.close()
 
 
-def environment(server: PipedriveServer, **variables: str) -> dict[str, str]:
-    """Return the variables that a landing from a server needs."""
-    return {
-        "PIPEDRIVE_API_TOKEN": TOKEN,
-        "PIPEDRIVE_API_URL": server.url,
-        "PIPEDRIVE_PIPELINE_ID": "",
-        "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
-    } | variables
-
-
-def stored_texts(warehouse: Warehouse) -> Iterator[str]:
-    """Yield each row of each table of a database as text, with what dlt has packed."""
-    with landing_database(warehouse) as database:
-        for schema, name in database.adapter.fetchall(
-            "SELECT table_schema, table_name FROM information_schema.tables "
-            "WHERE table_schema NOT IN ('information_schema', 'pg_catalog')"
-        ):
-            for row in database.adapter.fetchall(f'SELECT * FROM "{schema}"."{name}"'):
-                yield str(row)
-                for value in row:
-                    with suppress(TypeError, ValueError, zlib.error):
-                        yield zlib.decompress(base64.b64decode(value, validate=True)).decode()
-
-
-def assert_token_is_nowhere(warehouse: Warehouse, *texts: str, token: str = TOKEN) -> None:
-    assert not [text for text in texts if token in text]
-    files = [path for path in warehouse.path.rglob("*") if path.is_file()]
-    assert not [path for path in files if token.encode() in path.read_bytes()]
-    assert not [text for text in stored_texts(warehouse) if token in text]
-
-
-def assert_refused(done: Done, *words: str) -> None:
-    """Assert that a landing has ended with one sentence about the API."""
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith(".\n")
-    assert "Traceback" not in done.stdout + done.stderr
-    assert all(word in done.stderr for word in words), done.stderr
-
-
-@pytest.fixture(scope="module")
-def account() -> Account:
-    """Give an account that has been landed once, and has changed since."""
-    return random_account(1, DEALS)
-
-
-@pytest.fixture(scope="module")
-def landed_before(
-    new_warehouse: Callable[..., Warehouse], account: Account, lander: Lander
-) -> Warehouse:
-    """Give a DuckDB file in which an account was landed; its file is free for other processes."""
-    warehouse = new_warehouse("duckdb", core=True)
-    with PipedriveServer(account, TOKEN) as server:
-        done = lander.land(warehouse, **environment(server))
-    assert done.returncode == 0, done.stderr
-    assert_token_is_nowhere(warehouse, done.stdout, done.stderr)
-    assert_raw_is(warehouse, account)
-    account.advance(1)
-    return warehouse
-
-
-SHAPES = {
-    "a list": b"[]",
-    "null": b"null",
-    "a text": b'"hello"',
-    "no data": b'{"success": true}',
-    "no success": b'{"success": false, "error": "scope and URL mismatch", "data": null}',
-    "an object": b'{"success": true, "data": {"id": 1}}',
-    "numbers": b'{"success": true, "data": [1, 2]}',
-    "rows of something else": b'{"success": true, "data": [{"title": "x"}]}',
-    "a wrong id": b'{"success": true, "data": [{"id": "one", "name": "x"}]}',
-    "bytes": b"\xff\xfe\x00",
-    "nothing": b"",
-}
-
-
-@pytest.mark.parametrize("path", ["/v1/users", "/v2/deals", "/v1/deals/"])
-def test_an_answer_that_is_none_ends_a_landing(
-    path: str, serve: Serve, lander: Lander, landed_before: Warehouse, account: Account
-) -> None:
-    server, before = serve(account), landed_rows(landed_before)
-    server.answer_garbage(path, times=FOREVER)
-    done = lander.land(landed_before, **environment(server))
-    assert_refused(done, "not JSON", path)
-    assert TOKEN not in done.stdout + done.stderr
-    assert landed_rows(landed_before) == before
-
-
-@pytest.mark.parametrize("path", ["/v1/users", "/v2/dealFields"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_an_answer_of_another_shape_is_explained(path: str, shape: str, serve: Serve) -> None:
-    server = serve()
-    server.answer_garbage(path, SHAPES[shape], times=FOREVER)
-    with pytest.raises(api.ApiError, match=path[1:]) as raised:
-        api.check(api.Settings(TOKEN, server.url, None))
-    assert str(raised.value).endswith(".") and "\n" not in str(raised.value)
-
-
-def test_a_wrong_token_is_said_and_is_nowhere(
-    serve: Serve, lander: Lander, warehouse: Warehouse
-) -> None:
-    """On an empty database, in which it leaves nothing for the models."""
-    wrong = TOKEN[::-1]
-    done = lander.land(warehouse, **environment(serve(), PIPEDRIVE_API_TOKEN=wrong))
-    assert_refused(done, "PIPEDRIVE_API_TOKEN", "401")
-    assert landed_rows(warehouse) == {}
-    assert_token_is_nowhere(warehouse, done.stdout, done.stderr, token=wrong)
-
-
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"PIPEDRIVE_API_TOKEN": ""}, ["Set PIPEDRIVE_API_TOKEN"]),
-        ({"PIPEDRIVE_API_TOKEN": "wrong"}, ["PIPEDRIVE_API_TOKEN", "401"]),
-        ({"PIPEDRIVE_API_URL": "http://127.0.0.1:1/api"}, ["127.0.0.1:1 cannot be reached"]),
-        ({"PIPEDRIVE_API_URL": "http://acme.invalid/api"}, ["acme.invalid cannot be reached"]),
-        ({"PIPEDRIVE_API_URL": "", "PIPEDRIVE_COMPANY_DOMAIN": ""}, ["COMPANY_DOMAIN"]),
-        ({"PIPEDRIVE_PIPELINE_ID": "77"}, ["no pipeline 77", "1 (Lead", "2 (Anfrage"]),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
-)
-def test_settings_that_lead_nowhere_change_nothing(
-    variables: dict[str, str],
-    words: list[str],
-    serve: Serve,
-    lander: Lander,
-    landed_before: Warehouse,
-    account: Account,
-) -> None:
-    before = landed_rows(landed_before)
-    done = lander.land(landed_before, **environment(serve(account), **variables))
-    assert_refused(done, *words)
-    assert TOKEN not in done.stdout + done.stderr
-    assert landed_rows(landed_before) == before
-
-
-LASTING: dict[str, tuple[Callable[[PipedriveServer, str], object], list[str]]] = {
-    "no company": (
-        lambda server, path: server.answer_garbage(path, times=FOREVER, status=404),
-        ["There is no Pipedrive company", "404"],
-    ),
-    "no permission": (lambda server, path: server.fail(path, 403, FOREVER), ["403"]),
-    "gone": (lambda server, path: server.fail(path, 410, FOREVER), ["410"]),
-    "failing": (lambda server, path: server.fail(path, 502, FOREVER), ["502"]),
-    "limit": (lambda server, path: server.fail(path, 429, FOREVER), ["limit"]),
-    "day's limit": (
-        lambda server, path: server.fail(path, 429, FOREVER, retry_after=40_000),
-        ["limit"],
-    ),
-    "dropping": (
-        lambda server, path: server.close_connection(path, FOREVER),
-        ["cannot be reached"],
-    ),
-    "stalling": (lambda server, path: server.stall(path, 9, FOREVER), ["not answer in time"]),
-}
-ATTEMPTS = {"failing": 5, "limit": 5, "dropping": 5, "stalling": 5}  # of others one
-
-
-@pytest.mark.parametrize("fault", LASTING)
-def test_a_failure_that_stays_is_said_after_some_attempts(
-    fault: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.2")
-    server = serve()
-    fail, words = LASTING[fault]
-    fail(server, "/v1/users")
-    with pytest.raises(api.ApiError) as raised:
-        api.check(api.Settings(TOKEN, server.url, None))
-    assert all(word in str(raised.value) for word in words)
-    assert TOKEN not in str(raised.value)
-    assert len(server.paths("/v1/users")) == ATTEMPTS.get(fault, 1)
-
-
-@pytest.mark.parametrize("fault", ATTEMPTS)
-def test_a_failure_that_stays_ends_a_landing_and_changes_nothing(
-    fault: str, serve: Serve, lander: Lander, landed_before: Warehouse, account: Account
-) -> None:
-    server, before = serve(account), landed_rows(landed_before)
-    fail, words = LASTING[fault]
-    fail(server, "/v1/deals/")
-    done = lander.land(landed_before, **environment(server), RUNTIME__REQUEST_TIMEOUT="0.2")
-    assert_refused(done, *words)
-    assert TOKEN not in done.stdout + done.stderr
-    assert landed_rows(landed_before) == before
-    logs = server.paths("/v1/deals/")
-    assert max(map(logs.count, logs)) == ATTEMPTS[fault]
-
-
-@pytest.mark.parametrize("path", ["/v1/users", "/v1/deals/"])
-def test_the_token_does_not_go_where_a_redirect_leads(
-    path: str, serve: Serve, lander: Lander, landed_before: Warehouse, account: Account
-) -> None:
-    server, elsewhere = serve(account), serve(account)
-    location = {"Location": f"{elsewhere.url}/v1/users"}
-    server._add(Fault(path, FOREVER, 0, answer=Answer(302, b"", location)))
-    before = landed_rows(landed_before)
-    assert_refused(lander.land(landed_before, **environment(server)), "leads elsewhere")
-    assert elsewhere.requests == []
-    assert landed_rows(landed_before) == before
-
-
-def test_what_was_read_before_a_failure_is_not_read_again(
-    serve: Serve, lander: Lander, warehouse: Warehouse
-) -> None:
-    account = random_account(1, DEALS)
-    server, deals = serve(account), sorted(account.deals)
-    server.fail(f"/v1/deals/{deals[BATCH]}/", 500, FOREVER)
-    assert_refused(lander.land(warehouse, **environment(server)), "500")
-    assert landed_rows(warehouse) == {}
-    server.forget()
-    done = lander.land(warehouse, **environment(server))
-    assert done.returncode == 0, done.stderr
-    assert sorted(set(changelogs(server))) == deals[BATCH:]
-    lists = [request for request in server.requests if request.path.startswith("/v2/deals")]
-    assert lists and all("updated_since" in request.params for request in lists)
-    assert_raw_is(warehouse, account)
-
-
-# --- kill -9 --------------------------------------------------------------------------------------
-
-
 def wait_until_free(warehouse: Warehouse) -> None:
     """Wait until PostgreSQL has seen that the killed process is gone."""
     for _ in range(200):
@@ -935,7 +930,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     """Kill one that finds changes of all deals, four times, each time further on."""
     warehouse, account = new_warehouse(gateway, core=True), random_account(1, DEALS)
     server, deals = serve(account), sorted(account.deals)
-    assert lander.land(warehouse, **environment(server)).returncode == 0
+    assert lander.land(warehouse, **environment(server)).code == 0
     before = landed_rows(warehouse)
     for deal in deals:
         account.give_reason(deal, account.now + timedelta(hours=1), "later")
@@ -946,7 +941,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
         if requests:
             server.after(requests, lander.kill)
         done = lander.land(warehouse, dying=dying, **environment(server))
-        assert done.returncode == KILLED, done.stderr
+        assert done.code == KILLED, done.err
         wait_until_free(warehouse)
         assert landed_rows(warehouse) == before
         return set(changelogs(server))
@@ -959,7 +954,7 @@ def test_a_landing_that_is_killed_leaves_the_raw_tables_and_goes_on(
     assert kill(dying="die_while_publishing") == set()
     server.forget()
     done = lander.land(warehouse, **environment(server))
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert changelogs(server) == []
     assert_raw_is(warehouse, account)
 
@@ -970,10 +965,10 @@ def test_a_first_landing_that_is_killed_leaves_no_raw_tables(
 ) -> None:
     server = serve()
     server.after(LISTS + BATCH, lander.kill)
-    assert lander.land(warehouse, **environment(server)).returncode == KILLED
+    assert lander.land(warehouse, **environment(server)).code == KILLED
     assert landed_rows(warehouse) == {}
     done = lander.land(warehouse, **environment(server))
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert_raw_is(warehouse, server.account)
 
 
@@ -992,23 +987,23 @@ def relations(warehouse: Warehouse) -> set[Row]:
 
 
 def test_a_dry_run_reads_a_little_and_writes_nothing(
-    gateway: str, serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
+    gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
     warehouse, server = new_warehouse(gateway, core=True), serve()
     before = relations(warehouse)
-    done = lander.land(warehouse, "--dry-run", **environment(server))
-    assert done.returncode == 0, done.stderr
-    assert "Nothing was written" in done.stdout
+    done = land_by_command(warehouse, "--dry-run", **environment(server))
+    assert done.code == 0, done.err
+    assert "Nothing was written" in done.out
     assert relations(warehouse) == before
     assert not [path for path in server.paths() if "deals" in path or "activities" in path]
     wrong = environment(server, PIPEDRIVE_API_TOKEN="wrong")
-    assert_refused(lander.land(warehouse, "--dry-run", **wrong), "PIPEDRIVE_API_TOKEN")
+    assert_refused(land_by_command(warehouse, "--dry-run", **wrong), "PIPEDRIVE_API_TOKEN")
 
 
 def test_suggested_steps_are_the_stages_of_the_pipeline_in_their_order(
-    serve: Serve, lander: Lander, new_warehouse: Callable[..., Warehouse]
+    serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
-    warehouse = replace(new_warehouse("duckdb", core=True, **LANDED), path=lander.path)
+    warehouse = new_warehouse("duckdb", core=True, **LANDED)
     account = random_account(1, DEALS)
     server, steps = serve(account), warehouse.path / "seeds" / "funnel_steps.csv"
     before = relations(warehouse)
@@ -1017,8 +1012,8 @@ def test_suggested_steps_are_the_stages_of_the_pipeline_in_their_order(
     previous = steps.read_text()
 
     variables = environment(server, PIPEDRIVE_PIPELINE_ID="2")
-    done = lander.land(warehouse, "--suggest-steps", **variables)
-    assert done.returncode == 0, done.stderr
+    done = land_by_command(warehouse, "--suggest-steps", **variables)
+    assert done.code == 0, done.err
     assert steps.read_text(encoding="utf-8").splitlines() == [
         "funnel_step,kpi_name,source,key",
         "1,Step 1: Partner 🤝,stage,13",
@@ -1053,27 +1048,27 @@ def test_suggested_steps_of_the_sample_company_are_its_steps(serve: Serve) -> No
 
 @pytest.mark.parametrize(("chosen", "words"), [("", "several pipelines"), ("7", "no pipeline 7")])
 def test_pipelines_are_listed_when_none_of_them_is_chosen(
-    chosen: str, words: str, serve: Serve, lander: Lander, warehouse: Warehouse
+    chosen: str, words: str, serve: Serve, warehouse: Warehouse
 ) -> None:
-    seeds = lander.path / "seeds"
+    seeds = warehouse.path / "seeds"
     before = {path: path.read_bytes() for path in seeds.iterdir()}
     variables = environment(serve(), PIPEDRIVE_PIPELINE_ID=chosen)
-    done = lander.land(warehouse, "--suggest-steps", **variables)
+    done = land_by_command(warehouse, "--suggest-steps", **variables)
     assert_refused(done, words, "1 (Lead Generation, ", "2 (Anfrage – geprüft, ")
     assert {path: path.read_bytes() for path in seeds.iterdir()} == before
 
 
-def test_the_summary_counts_every_row(serve: Serve, lander: Lander, warehouse: Warehouse) -> None:
+def test_the_summary_counts_every_row(serve: Serve, warehouse: Warehouse) -> None:
     server = serve()
-    done = lander.land(warehouse, **environment(server))
-    assert done.returncode == 0 and done.stderr == ""
+    done = land_by_command(warehouse, **environment(server))
+    assert done.code == 0 and done.err == ""
     export, activities = server.account.export(), server.account.activities.values()
-    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    lines = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
     for name in EXPORT_TABLES:
         rows = str(len(export[name]))
         assert lines[name] == [rows, rows, "0", "0", "0", "0"], name
     deleted = sum(row["is_deleted"] for row in activities)
     loose = sum(row["deal_id"] is None and not row["is_deleted"] for row in activities)
-    assert f"not landed: {deleted} deleted activities" in done.stdout
-    assert f"not landed: {loose} activities without a deal" in done.stdout
-    assert f"{server.url}\n" in done.stdout
+    assert f"not landed: {deleted} deleted activities" in done.out
+    assert f"not landed: {loose} activities without a deal" in done.out
+    assert f"{server.url}\n" in done.out

@@ -50,10 +50,10 @@ def test_sample_replayed_in_runs_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
     """Days, a month and the rest: the sample's changes arrive when they happened."""
-    replayed = new_warehouse(gateway, core=True)
+    replayed = new_warehouse(gateway, core=True, audited=False)
     assert replayed.plan("prod", execution_time="2024-06-01").error is None
     half_way = len(replayed.table(HISTORY, "prod"))
-    for day in ("2024-06-02", "2024-06-03", "2024-06-04", "2024-06-05", "2024-07-05", "2026-11-01"):
+    for day in ("2024-06-02", "2024-06-03", "2024-07-05", "2026-11-01"):
         outcome = replayed.run("prod", execution_time=day)
         assert outcome.error is None, outcome.output
     at_once = samples(gateway)

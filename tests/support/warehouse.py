@@ -12,7 +12,6 @@ import tempfile
 import typing as t
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +21,7 @@ from sqlmesh.core.config import Config
 from sqlmesh.core.console import TerminalConsole, get_console, set_console
 from sqlmesh.core.model import Model
 from sqlmesh.core.snapshot import Snapshot
+from sqlmesh.core.state_sync import CachingStateSync
 
 from pipedrive_funnel.sample import generate as sample
 
@@ -58,6 +58,7 @@ CORE = {  # the twelve, and what they are made of
 _NOT_COPIED = shutil.ignore_patterns(
     ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "docs", "tests"
 )
+_READ = ("audits", "linter", "macros", "models", "seeds", "tests")  # by SQLMesh, beside *.yaml
 
 
 @functools.cache
@@ -70,13 +71,18 @@ def sample_files() -> Path:
 
 
 def copy_project(
-    to: Path, export: Path | None = None, *, core: bool = False, with_tests: bool = False
+    to: Path,
+    export: Path | None = None,
+    *,
+    core: bool = False,
+    with_tests: bool = False,
+    audited: bool = True,
 ) -> Path:
     """Copy the project to `to`, with the six files of `export`, or of the sample, over its seeds.
 
     Unit tests are left out unless asked for, and then one of each model comes along, as the linter
     wants it: every plan runs them again. The core is what the monthly report needs; whoever plans
-    and runs it often need not wait for the other marts.
+    and runs it often need not wait for the other marts, nor for audits that others see pass.
     """
     shutil.copytree(PROJECT, to, ignore=_NOT_COPIED)
     if core:
@@ -85,6 +91,10 @@ def copy_project(
                 name.split(".")[1] for name in CORE
             }:
                 model.unlink()
+    if not audited:
+        for model in (to / "models").rglob("*.sql"):
+            unaudited = re.sub(r"(?s)\n  audits .*?(?=\n  description )", "", model.read_text())
+            model.write_text(unaudited)
     if with_tests:
         for file in (PROJECT / "tests" / "models").rglob("test_*.yaml"):
             first, *_ = re.split(r"(?<=\n)\n(?=test_)", file.read_text())
@@ -151,6 +161,9 @@ class Warehouse:
     gateway: str
     settings: dict[str, str] = field(default_factory=dict)
     lint: bool = False  # the linter wants unit tests for every model, which most copies leave out
+    _context: Context | None = field(default=None, init=False, repr=False)
+    _is_closed: bool = field(default=False, init=False, repr=False)
+    _files_read: dict[str, tuple[int, int]] = field(default_factory=dict, init=False, repr=False)
 
     @contextmanager
     def _environment(self, **variables: str) -> t.Iterator[None]:
@@ -163,18 +176,30 @@ class Warehouse:
             os.environ.clear()
             os.environ.update(before)
 
-    @cached_property
+    @property
     def context(self) -> Context:
-        """The SQLMesh context of the project as its files are at the first use."""
-        with self._environment(SQLMESH__LINTER__ENABLED=str(self.lint).lower()):
-            return _Context(paths=str(self.path), gateway=self.gateway)
+        """The SQLMesh context, read anew when the files have changed since `close`."""
+        if self._context is None or (self._is_closed and self._files_read != self._files()):
+            self._files_read = self._files()
+            with self._environment(SQLMESH__LINTER__ENABLED=str(self.lint).lower()):
+                self._context = _Context(paths=str(self.path), gateway=self.gateway)
+        if self._is_closed:  # others may have written the state meanwhile
+            t.cast(CachingStateSync, self._context.state_sync).snapshot_cache.clear()
+        self._is_closed = False
+        return self._context
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """Return time and size of each file of the project that SQLMesh reads."""
+        files = [file for name in _READ for file in (self.path / name).rglob("*.*")]
+        files += [*self.path.glob("*.yaml"), *self.path.glob(".env")]
+        return {str(file): ((stat := file.stat()).st_mtime_ns, stat.st_size) for file in files}
 
     def close(self) -> None:
         """Close the connections. The next use opens the project as its files are then."""
-        if "context" in self.__dict__:
-            self.context.engine_adapter.close()  # the context leaves it open if it only fetched
-            self.context.close()
-            del self.context
+        if self._context is not None and not self._is_closed:
+            self._context.engine_adapter.close()  # the context leaves it open if it only fetched
+            self._context.close()
+            self._is_closed = True
 
     def plan(self, environment: str = "dev", **options: t.Any) -> Outcome:
         """Plan and apply as `sqlmesh plan ENVIRONMENT --auto-apply --no-prompts` does."""
