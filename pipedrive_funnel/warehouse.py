@@ -158,6 +158,11 @@ class Database:
 
     def _why_not_reached(self, said: str) -> str:
         """Say in a line why a server cannot be reached."""
+        if "no password supplied" in said:
+            return (
+                f"PostgreSQL at {self.address} wants a password: "
+                "set POSTGRES_PASSWORD in .env, see .env.example."
+            )
         reason = re.split(r"failed: (?:FATAL: *)?", said)[-1].strip().splitlines()[0].rstrip(".")
         if "FATAL" in said:
             return (

@@ -195,10 +195,10 @@ SPOILINGS = [
     ),
     Spoiling(
         "shared_emails",
-        "UPDATE {dim_users} SET user_email = '1@example.com'",
+        "UPDATE {users} SET email = '1@example.com'",
         rows=-3,
     ),
-    Spoiling("shared_emails", "UPDATE {dim_users} SET user_email = NULL", rows=-4),
+    Spoiling("shared_emails", "UPDATE {users} SET email = NULL", rows=-4),
     Spoiling("shared_names", "UPDATE {dim_users} SET user_name = 'A name'", rows=-20),
     Spoiling(
         "rejected_rows",

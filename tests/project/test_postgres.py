@@ -107,11 +107,12 @@ def test_filled_tables_have_statistics(postgres: Warehouse) -> None:
     assert tables - analyzed == set()
 
 
-def test_compose_and_config_agree_without_an_env_file() -> None:
-    """`docker compose up -d --wait && make dev GATEWAY=postgres` needs no settings."""
+def test_compose_config_and_example_agree() -> None:
+    """What has a default has one, and no password has any: compose says which is missing."""
     text = (PROJECT / "docker-compose.yml").read_text()
     service = YAML(typ="safe").load(text)["services"]["postgres"]
-    defaults = dict(re.findall(r"\$\{(POSTGRES_\w+):-([^}]*)\}", text))
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    required = set(re.findall(r"\$\{(\w+):\?set it in \.env, see \.env\.example\}", text))
     config = dict(
         re.findall(r"env_var\('(POSTGRES_\w+)', '([^']*)'\)", (PROJECT / "config.yaml").read_text())
     )
@@ -121,11 +122,20 @@ def test_compose_and_config_agree_without_an_env_file() -> None:
         if "=" in line and not line.startswith("#")
     )
     assert config.pop("POSTGRES_HOST") == example.pop("POSTGRES_HOST") == "127.0.0.1"
-    assert defaults == example
-    assert config == {name: defaults[name] for name in config}
+    assert required == {"POSTGRES_PASSWORD", "POSTGRES_ADMIN_PASSWORD"}
+    assert {name for name in example if "PASSWORD" in name} == {
+        name for name, value in example.items() if not value
+    }
+    assert defaults | dict.fromkeys(required, "") == example
+    assert config == {name: example[name] for name in config}
     assert service["image"] == "postgres:17"
     assert service["ports"] == ["127.0.0.1:${POSTGRES_PORT:-5432}:5432"]
     script = service["volumes"][1].split(":")[0]
     assert (PROJECT / script).is_file()
     mentioned = set(re.findall(r"\$\{?(\w+)", (PROJECT / script).read_text()))
-    assert {"PIPELINE_USER", "PIPELINE_PASSWORD"} <= mentioned & set(service["environment"])
+    assert {
+        "PIPELINE_USER",
+        "PIPELINE_PASSWORD",
+        "BI_READER_PASSWORD",
+        "ANALYST_PASSWORD",
+    } <= mentioned & set(service["environment"])

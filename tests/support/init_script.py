@@ -1,4 +1,4 @@
-"""Runs docker/create_pipeline_role.sh as an administrator of a test server would."""
+"""Runs docker/create_roles.sh as an administrator of a test server would."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ROLE = {
     "POSTGRES_DB": "pipedrive",
     "PIPELINE_USER": "pipedrive",
     "PIPELINE_PASSWORD": 'it\'s "quoted"',  # the script must not stumble over it
+    "BI_READER_PASSWORD": "reader's",
 }
 
 
@@ -24,7 +25,7 @@ def socket_directory(server: PostgresServer) -> str:
 def run_init_script(server: PostgresServer, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the script for the role of the tests, or with other settings."""
     return subprocess.run(
-        ["sh", PROJECT / "docker" / "create_pipeline_role.sh"],
+        ["sh", PROJECT / "docker" / "create_roles.sh"],
         env={
             "PATH": f"{server.bin_path}:{os.environ['PATH']}",
             "PGHOST": socket_directory(server),

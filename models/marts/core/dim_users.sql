@@ -6,11 +6,10 @@ MODEL (
   ),
   grain user_id,
   audits (not_null(columns := (user_id, is_active)), unique_values(columns := user_id)),
-  description 'One row per user of the CRM. Join the facts on user_id. Answers who works with deals.',
+  description 'One row per user of the CRM. Join the facts on user_id. Answers who works with deals. Holds no addresses: readers of the marts need none, and they are in stg_users.',
   column_descriptions (
     user_id = 'Identifier of the user',
     user_name = 'Name of the user; not unique',
-    user_email = 'Address of the user; not unique',
     is_active = 'TRUE when the user owns, or owned, a deal or an activity; Pipedrive exports no account status'
   )
 );
@@ -29,7 +28,6 @@ WITH working_users AS (
 SELECT
   users.user_id::BIGINT AS user_id,
   users.user_name::TEXT AS user_name,
-  users.user_email::TEXT AS user_email,
   (
     NOT working_users.user_id IS NULL
   )::BOOLEAN AS is_active

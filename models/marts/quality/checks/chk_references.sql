@@ -120,7 +120,7 @@ WITH unknown_deals AS (
   SELECT
     MIN(user_id) AS first_user_id,
     COUNT(*) AS users
-  FROM pipedrive_analytics.dim_users
+  FROM pipedrive_staging.stg_users
   WHERE
     NOT user_email IS NULL
   GROUP BY
