@@ -26,7 +26,8 @@ class ValidExportFile(Rule):
         if model.seed_path.name == STEPS_FILE:
             columns = FUNNEL_STEPS
             if self.context.get_model(f"{SEED}.stages"):  # else the stages are landed
-                steps = check_steps(model.seed_path, name)
+                listed = str(self.context.config.variables.get("stages_outside_funnel", ""))
+                steps = check_steps(model.seed_path, name, outside=listed.replace(",", " ").split())
         elif table.db != SEED:
             return []
         elif contract := self.context.get_model(f"{RAW}.{table.name}"):

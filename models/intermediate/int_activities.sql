@@ -17,7 +17,7 @@ MODEL (
     activity_type_name = 'Label of the activity type; NULL when the type is unknown',
     user_id = 'User who owns the activity',
     is_completed = 'TRUE when the activity is done, FALSE when it is planned or the export does not say',
-    due_timestamp = 'When the activity is or was due, UTC'
+    due_timestamp = 'When the activity is or was due, UTC; NULL when it has no due time, or one outside 1970 to 2099'
   )
 );
 
@@ -28,7 +28,7 @@ SELECT
   activity_types.activity_type_name::TEXT AS activity_type_name,
   activities.user_id::BIGINT AS user_id,
   COALESCE(activities.is_completed, FALSE)::BOOLEAN AS is_completed,
-  activities.due_timestamp::TIMESTAMP AS due_timestamp
+  @plausible_time(activities.due_timestamp)::TIMESTAMP AS due_timestamp
 FROM pipedrive_staging.stg_activity AS activities
 LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
   ON activities.activity_type_key = activity_types.activity_type_key;

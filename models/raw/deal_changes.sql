@@ -10,7 +10,8 @@ MODEL (
   ),
   grain (deal_id, change_time, changed_field_key, new_value),
   audits (
-    not_null(columns := (deal_id, change_time, changed_field_key))
+    not_null(columns := (deal_id, change_time, changed_field_key)),
+    log_is_not_halved
   ),
   description 'One row per change of a deal, append-only, as in seeds/deal_changes.csv: creation, stage, owner, lost reason. stg_deal_changes parses it.',
   column_descriptions (

@@ -7,7 +7,8 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    rows_conserved(raw_table := activity)
   ),
   description 'One row per activity and deal: a call, a meeting, a follow-up, done or planned. Join stg_activity_types on activity_type_key and stg_users on user_id.',
   column_descriptions (

@@ -7,7 +7,8 @@ MODEL (
   grain activity_type_id,
   audits (
     not_null(columns := (activity_type_id, activity_type_key)),
-    unique_values(columns := (activity_type_id, activity_type_key))
+    unique_values(columns := (activity_type_id, activity_type_key)),
+    rows_conserved(raw_table := activity_types)
   ),
   description 'One row per activity type. Join stg_activity on activity_type_key.',
   column_descriptions (

@@ -7,7 +7,8 @@ MODEL (
   grain (change_id, loaded_at),
   audits (
     not_null(columns := (deal_id, field_key, change_timestamp, loaded_at)),
-    changes_hold_ids
+    changes_are_valid,
+    rows_conserved(raw_table := deal_changes)
   ),
   description 'One row per delivered change of a deal: creation, stage, owner or lost reason. A change that was delivered twice is two rows here and one in int_deal_changes, which everything below reads. loaded_at tells which deals changed since, change_timestamp in which order things happened.',
   column_descriptions (

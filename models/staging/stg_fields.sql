@@ -5,7 +5,11 @@ MODEL (
     staging
   ),
   grain field_key,
-  audits (not_null(columns := field_key), unique_values(columns := field_key)),
+  audits (
+    not_null(columns := field_key),
+    unique_values(columns := field_key),
+    rows_conserved(raw_table := fields)
+  ),
   description 'One row per deal field of the CRM. Join stg_deal_changes on field_key; int_field_options has the options unpacked.',
   column_descriptions (
     field_key = 'Key that the log of changes holds',

@@ -5,9 +5,13 @@ MODEL (
     staging
   ),
   grain stage_id,
-  audits (not_null(columns := stage_id), unique_values(columns := (
+  audits (
+    not_null(columns := stage_id),
+    unique_values(columns := (
       stage_id
-  ))),
+    )),
+    rows_conserved(raw_table := stages)
+  ),
   description 'One row per stage of the sales pipeline. Join the stage history on stage_id.',
   column_descriptions (
     stage_id = 'Identifier of the stage',

@@ -5,9 +5,13 @@ MODEL (
     staging
   ),
   grain user_id,
-  audits (not_null(columns := user_id), unique_values(columns := (
+  audits (
+    not_null(columns := user_id),
+    unique_values(columns := (
       user_id
-  ))),
+    )),
+    rows_conserved(raw_table := users)
+  ),
   description 'One row per user of the CRM. Join activities and owner changes on user_id.',
   column_descriptions (
     user_id = 'Identifier of the user',

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -59,16 +59,28 @@ def find_defects(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
         yield from ((defect.line, defect.reason) for defect in error.defects)
 
 
-def check_steps(path: Path, name: str) -> list[str]:
+def check_steps(path: Path, name: str, *, outside: Collection[str] | None = None) -> list[str]:
     """Return the steps of the funnel whose key is not in the export beside their file.
 
     Args:
         path: the mapping of steps. The files of stages and activity types are in its directory. If
             one is missing, cannot be read or has no rows, all of its keys are accepted.
         name: what to call the file.
+        outside: the stages that are meant to have no step, for the others must have one; None when
+            that is not to be checked.
 
     """
-    return _described(name, _unknown_keys(path))
+    described = _described(name, _unknown_keys(path))
+    if outside is not None:
+        mapped = {key for _, (source, key) in _values(path, "source", "key") if source == "stage"}
+        stages = _values(path.with_name("stages.csv"), "stage_id", "stage_name")
+        described += [
+            f"{name}: stage {stage} ({label}) has no step. "
+            "Add one, or list the stage in stages_outside_funnel in config.yaml."
+            for stage, label in ((key.removesuffix(".0"), text) for _, (key, text) in stages)
+            if stage not in mapped and stage not in outside
+        ]
+    return described
 
 
 def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:

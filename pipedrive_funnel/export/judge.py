@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, TYPES
+from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, JSON_COLUMNS, JSON_LEVELS_AT_MOST, TYPES
 
 LINES_AT_MOST = 1_000  # of a row. Nobody types more: with more, a quote must be open
 CHARACTERS_AT_MOST = 1_000_000  # of a row of several lines, for the same reason
@@ -149,6 +149,9 @@ class Judge:
                 value = values[place]
                 if value and not accepts(value):
                     yield Defect(row.line, column, _value_defect(column, value, self._types))
+                elif column in JSON_COLUMNS and (levels := _levels(value)) > JSON_LEVELS_AT_MOST:
+                    reason = f"column {column} holds JSON of {levels:,} levels. Write a list."
+                    yield Defect(row.line, column, reason)
                 elif is_required and not value:
                     reason = f"column {column} is empty. A row cannot do without it."
                     yield Defect(row.line, column, reason)
@@ -214,6 +217,15 @@ def _taken(lines: Iterator[str], taken: list[str], waiting: deque[str]) -> Itera
         if len(taken) > LINES_AT_MOST or (len(taken) > 1 and size > CHARACTERS_AT_MOST):
             raise csv.Error
         yield line
+
+
+def _levels(json: str) -> int:
+    """Return how deep the brackets of a JSON text are nested."""
+    level, deepest = 0, 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', json):
+        level += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, level)
+    return deepest
 
 
 def normalized(header: Sequence[str]) -> list[str]:

@@ -16,7 +16,14 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, TYPES, Table
+from pipedrive_funnel.contract import (
+    FIELDS_WITH_IDS,
+    ID,
+    JSON_COLUMNS,
+    JSON_LEVELS_AT_MOST,
+    TYPES,
+    Table,
+)
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.export.judge import (
     CHARACTERS_AT_MOST,
@@ -349,6 +356,9 @@ def _checked_columns(table: Table) -> Iterator[str]:
         if table.is_log and column == "new_value":
             is_id = f"REGEXP_FULL_MATCH(COALESCE(new_value, ''), '{ID}')"
             fits += f" AND (changed_field_key NOT IN {FIELDS_WITH_IDS} OR {is_id})"
+        if column in JSON_COLUMNS:  # no more brackets than levels: what has more is looked at
+            fits += f" AND LENGTH(REGEXP_REPLACE({column}, '[^\\[{{]', '', 'g')) <= "
+            fits += f"{JSON_LEVELS_AT_MOST}"
         yield f"CASE WHEN {fits} THEN {_cast(column, type_)} ELSE ERROR('unfit') END AS {column}"
 
 

@@ -58,7 +58,7 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
     assert done.code == 1
     assert "What was landed is kept" in done.err
     assert "Traceback" not in done.err
-    assert "changes_hold_ids" in done.out + done.err
+    assert "changes_are_valid" in done.out + done.err
     assert "prod shows" not in done.out
     found = {row[3] for row in raw_state(warehouse)["deal_changes"] if row[0] == NEW_DEAL}
     assert found == {"Won", "1"}

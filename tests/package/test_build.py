@@ -42,6 +42,10 @@ def story(warehouse: Warehouse) -> dict[str, Done]:
     (audit,) = audits.rglob("deals_count_non_negative.sql")
     edit_file(audit, "deals_count < 0", "deals_count < 1")
     story["audit alone"] = run_command(warehouse, "build", "dev")
+    undo = edit_file(audit, "deals_count < 1", "deals_count > 1")
+    for attempt in ("audit fails", "audit fails again"):
+        story[attempt] = run_command(warehouse, "build", "dev")
+    undo()
     (model,) = models.rglob("rep_lost_reasons_monthly.sql")
     undo = edit_file(model, "COUNT(*)", "(COUNT(*) + 1)")
     story["test"] = run_command(warehouse, "build", "dev")
@@ -123,6 +127,14 @@ def test_an_audit_that_changes_alone_finds_the_other_models(story: dict[str, Don
     assert "\n-  deals_count < 0\n+  deals_count < 1\n" in done.out
 
 
+@pytest.mark.parametrize("attempt", ["audit fails", "audit fails again"])
+def test_an_audit_that_changes_alone_blocks_each_time(story: dict[str, Done], attempt: str) -> None:
+    """SQLMesh by itself runs it once, and lets the same plan through when it is repeated."""
+    done = story[attempt]
+    assert done.code == 1
+    assert "rows against deals_count_non_negative" in " ".join(done.out.split())
+
+
 def test_a_failing_unit_test_stops_the_build(story: dict[str, Done]) -> None:
     done = story["test"]
     assert done.code == 1
@@ -137,9 +149,9 @@ def test_a_blocking_audit_is_said_with_its_rows(
     assert done.code == 1
     text = " ".join(done.out.split())
     assert re.search(
-        r"Blocked: pipedrive_\w+\.\w+ has [\d,]+ rows against changes_hold_ids\.", text
+        r"Blocked: pipedrive_\w+\.\w+ has [\d,]+ rows against changes_are_valid\.", text
     )
-    assert "A returned row is a change of stage or owner whose new value is no identifier." in text
+    assert "A returned row is a change of stage or owner whose new value is no identifier," in text
     assert "new_value first" in text
     assert re.search(r"^\d+ models below were not built\.$", done.out, re.M)
     assert done.err == "dev was not built, and nothing was published. See above.\n"

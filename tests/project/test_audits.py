@@ -206,24 +206,92 @@ CASES = [
     # the log
     Case(
         STAGING + "stg_deal_changes",
-        "changes_hold_ids",
+        "changes_are_valid",
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'stage_id', 'first')",
     ),
     Case(
         STAGING + "stg_deal_changes",
-        "changes_hold_ids",
+        "changes_are_valid",
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'stage_id', NULL)",
     ),
     Case(
         STAGING + "stg_deal_changes",
-        "changes_hold_ids",
+        "changes_are_valid",
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'user_id', '1.5')",
     ),
     Case(
         STAGING + "stg_deal_changes",
-        "changes_hold_ids",
+        "changes_are_valid",
         "INSERT INTO {deal_changes} VALUES (1, '2024-01-01', 'lost_reason', 'too dear')",
         rows=0,
+    ),
+    Case(
+        STAGING + "stg_deal_changes",
+        "changes_are_valid",
+        "INSERT INTO {deal_changes} VALUES "
+        "(1, '0202-01-01', 'stage_id', '1'), (1, '9999-01-01', 'lost_reason', 'x'), "
+        "(1, '1970-01-01', 'stage_id', '1'), (1, '2099-12-31 23:59:59', 'stage_id', '1')",
+        rows=2,
+    ),
+    Case(
+        "pipedrive_seed.deal_changes",
+        "log_is_not_halved",
+        "DELETE FROM {deal_changes} WHERE NOT deal_id IN (SELECT MIN(deal_id) FROM {deal_changes})",
+        rows=0,  # there is no prod to compare with; test_environments has one
+    ),
+    # staging lacks a row
+    *(
+        Case(
+            STAGING + view,
+            "rows_conserved",
+            f"CREATE TABLE {{{view}}}_all AS SELECT * FROM {{{view}}}; "
+            f"DROP VIEW {{{view}}} CASCADE; "
+            f"CREATE VIEW {{{view}}} AS SELECT * FROM {{{view}}}_all OFFSET 1",
+        )
+        for view in (
+            "stg_activity",
+            "stg_activity_types",
+            "stg_deal_changes",
+            "stg_fields",
+            "stg_stages",
+            "stg_users",
+        )
+    ),
+    # steps: two keys are swapped, a name is another stage's, a name is nobody's
+    Case(
+        "pipedrive_analytics.fct_deal_stage_history",
+        "steps_bear_own_names",
+        "UPDATE {fct_deal_stage_history} SET kpi_name = CASE stage_id "
+        "WHEN 3 THEN 'Step 3: Proposal/Quote Preparation' ELSE 'Step 4: Needs Assessment' END "
+        "WHERE stage_id IN (3, 4)",
+        rows=2,
+    ),
+    Case(
+        "pipedrive_analytics.fct_deal_stage_history",
+        "steps_bear_own_names",
+        "UPDATE {fct_deal_stage_history} SET kpi_name = 'Step 3: Negotiation' WHERE stage_id = 3",
+    ),
+    Case(
+        "pipedrive_analytics.fct_deal_stage_history",
+        "steps_bear_own_names",
+        "UPDATE {fct_deal_stage_history} SET kpi_name = 'Step 3: Anything' WHERE stage_id = 3",
+        rows=0,
+    ),
+    Case(
+        "pipedrive_analytics.fct_activities",
+        "steps_bear_own_names",
+        "UPDATE {fct_activities} SET kpi_name = 'Step 3.1: Sales Call 1' WHERE funnel_step = 3.1",
+    ),
+    Case(
+        "pipedrive_analytics.fct_deal_stage_history",
+        "entries_are_in_funnel",
+        "UPDATE {fct_deal_stage_history} SET funnel_step = NULL WHERE stage_id = 2",
+    ),
+    Case(
+        "pipedrive_analytics.fct_deal_stage_history",
+        "entries_are_in_funnel",
+        "UPDATE {fct_deal_stage_history} SET funnel_step = NULL WHERE stage_id = 9",
+        rows=0,  # a few
     ),
     # owners: a gap, an overlap, a life that begins later, two current periods, none
     Case(

@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import run_command
+from tests.support.command import edit_file, run_command
 from tests.support.warehouse import MODELS, REPORT, Warehouse
 
 SQLMESH = Path(sys.executable).with_name("sqlmesh")
@@ -126,7 +127,7 @@ def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
     good = changes.read_text()
     for audit, bad_row in {
         "not_null": "900001,,stage_id,1\n",
-        "changes_hold_ids": "900001,2024-05-01 10:00:00,stage_id,first\n",
+        "changes_are_valid": "900001,2024-05-01 10:00:00,stage_id,first\n",
     }.items():
         changes.write_text(good + bad_row + "900002,2024-05-01 10:00:00,stage_id,1\n")
         warehouse.close()
@@ -155,6 +156,62 @@ def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse) -> None:
     assert "'log_is_not_empty' audit error: 1 row failed" in outcome.output
     in_prod.close()
     assert in_prod.table(REPORT, "prod").equals(before)
+
+
+def test_a_log_that_was_cut_off_does_not_reach_prod_unless_it_is_meant(in_prod: Warehouse) -> None:
+    before = in_prod.table(REPORT, "prod")
+    changes = in_prod.path / "seeds" / "deal_changes.csv"
+    good = changes.read_text()
+    lines = good.splitlines(keepends=True)
+    changes.write_text("".join(lines[: len(lines) // 3]))
+    in_prod.close()
+    outcome = in_prod.plan("prod")
+    assert outcome.error is not None
+    assert "'log_is_not_halved' audit error: 1 row failed" in outcome.output
+    assert in_prod.table(REPORT, "prod").equals(before)
+    settings = in_prod.settings | {"SQLMESH__VARIABLES__ALLOW_HALVED_LOG": "true"}
+    meant = replace(in_prod, settings=settings)
+    in_prod.close()
+    outcome = meant.plan("dev")
+    meant.close()
+    changes.write_text(good)
+    assert outcome.error is None, outcome.output
+
+
+def test_a_step_that_was_lost_does_not_reach_prod_unless_it_is_meant(
+    new_warehouse: t.Callable[..., Warehouse],
+) -> None:
+    warehouse = new_warehouse("duckdb", core=True)
+    edit_file(
+        warehouse.path / "seeds" / "funnel_steps.csv", "2,Step 2: Qualified Lead,stage,2\n", ""
+    )
+    outcome = warehouse.plan("prod")
+    assert outcome.error is not None
+    assert "'entries_are_in_funnel' audit error: 1 row failed" in outcome.output
+    warehouse.close()
+    settings = warehouse.settings | {"SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL": "2, 14"}
+    meant = replace(warehouse, settings=settings)
+    outcome = meant.plan("prod")
+    assert outcome.error is None, outcome.output
+    meant.close()
+
+
+def test_steps_that_were_swapped_do_not_reach_prod_unless_it_is_meant(
+    new_warehouse: t.Callable[..., Warehouse],
+) -> None:
+    warehouse = new_warehouse("duckdb", core=True)
+    steps = warehouse.path / "seeds" / "funnel_steps.csv"
+    edit_file(steps, "Needs Assessment,stage,3\n", "Needs Assessment,stage,5\n")
+    edit_file(steps, "Negotiation,stage,5\n", "Negotiation,stage,3\n")
+    outcome = warehouse.plan("prod")
+    assert outcome.error is not None
+    assert "'steps_bear_own_names' audit error: 2 rows failed" in outcome.output
+    warehouse.close()
+    settings = warehouse.settings | {"SQLMESH__VARIABLES__STEPS_WITH_OTHER_NAMES": "3, 5"}
+    meant = replace(warehouse, settings=settings)
+    outcome = meant.plan("prod")
+    assert outcome.error is None, outcome.output
+    meant.close()
 
 
 def test_a_plan_that_fails_in_dev_can_be_repaired_and_planned_again(

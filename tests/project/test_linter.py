@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from sqlmesh import Context
 from sqlmesh.core.linter.definition import AnnotatedRuleViolation
 from sqlmesh.core.linter.rule import Rule
 
+from linter.contract import CONTRACT
 from tests.support.warehouse import copy_project
 
 MART = """MODEL (
@@ -93,6 +95,9 @@ GRAIN = "  grain stage_id,\n"
 AUDIT = "not_null(columns := stage_id)"
 STAGES = "FROM pipedrive_analytics.dim_stages"
 WORTH = "(stage_id / 3)"
+UNWORTHY = mart(", worth = 'Sum of its deals, in euros'").replace(
+    f",\n  {WORTH}::DECIMAL(12, 4) AS worth", ""
+)
 INLINE_AUDIT = ";\n\nAUDIT (name fresh);\n\nSELECT * FROM @this_model WHERE stage_id < {}"
 
 GOOD = [
@@ -113,6 +118,17 @@ GOOD = [
     mart(WORTH, "@IF(@gateway = 'duckdb', 1, 2)"),
 ]
 BAD: dict[str, list[tuple[str, str]]] = {
+    # the contract of the marts, which has stage_id and worth of these
+    "martcontract": [
+        ("stage_id is INT, contract.yaml says BIGINT", mart("stage_id::BIGINT", "stage_id::INT")),
+        ("worth is missing, contract.yaml says DECIMAL(12, 4)", UNWORTHY),
+        (
+            "name is TEXT, contract.yaml says nothing of it",
+            mart(WORTH, "'x'::TEXT AS name,\n  (stage_id / 3)").replace(
+                "worth =", "name = 'A name', worth ="
+            ),
+        ),
+    ],
     # documentation
     "nomissingowner": [("Add an owner", mart(GRAIN, f"  owner '',\n{GRAIN}"))],
     "nomissingdescription": [
@@ -241,6 +257,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / "models" / "examples" / f"{number}.sql").write_text(text)
     with (path / "external_models.yaml").open("a") as contract:
         contract.write(EXTERNAL)
+    with (path / CONTRACT).open("a") as contract:
+        for number, (rule, *_) in enumerate(EXAMPLES):
+            if rule == "martcontract":
+                contract.write(
+                    f"dim_example_{number}: {{stage_id: BIGINT, worth: 'DECIMAL(12, 4)'}}\n"
+                )
     return path
 
 
@@ -283,6 +305,14 @@ def test_external_models_are_held_to_the_rules(lint: Lint):
         "DECIMAL in the column worth ne",
         "Describe worth in column_descr",
     ]
+
+
+def test_every_mart_has_a_contract_and_no_other_table(project: Path):
+    contract = YAML(typ="safe").load(project / CONTRACT)
+    marts = {path.stem for path in (project / "models" / "marts").glob("*/*.sql")}
+    missing, gone = marts - set(contract), set(contract) - marts
+    assert missing == set(), f"add its columns and types to {CONTRACT}"
+    assert {name for name in gone if "example" not in name} == set()
 
 
 def test_the_project_keeps_its_conventions(lint: Lint):

@@ -1,4 +1,4 @@
-"""Another company: seven stages, other ids, one call type. Only CSV files change."""
+"""Another company: seven stages, other ids, one call type; CSV files change, and a variable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EXPECTED = {
 }
 
 
-def test_another_pipeline_needs_other_csv_files_only(other_company: Warehouse) -> None:
+def test_another_pipeline_needs_no_other_model(other_company: Warehouse) -> None:
     found = modelled_funnel(other_company, "dev")
     assert found.report == EXPECTED
     assert found == funnel(read_export(other_company.path / "seeds"))
     assert set(other_company.table(REPORT)["kpi_name"]) == {
         *("Inbound", "Contacted", "Demo", ODD_NAME, "Won")
     }
-    # stage 99 has no step: kept in the history, not in the report, and said
+    # stage 99 is listed as no step: kept in the history, not in the report, and said
     assert other_company.found()["entries_outside_the_funnel"] == 1
 
 

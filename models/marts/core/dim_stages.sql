@@ -5,9 +5,7 @@ MODEL (
     marts
   ),
   grain stage_id,
-  audits (not_null(columns := stage_id), unique_values(columns := (
-      stage_id
-  ))),
+  audits (not_null(columns := stage_id), unique_values(columns := stage_id)),
   description 'One row per stage of the sales pipeline, with its step of the funnel. Join fct_deal_stage_history on stage_id and dim_funnel_steps on funnel_step.',
   column_descriptions (
     stage_id = 'Identifier of the stage',

@@ -7,7 +7,8 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id, kpi_name, funnel_step)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    steps_bear_own_names(label := activity_type_name)
   ),
   description 'One row per completed sales call and deal: completed activities whose type is a step of the funnel. Join dim_users on user_id and dim_funnel_steps on funnel_step. Answers how many calls were held, by whom and when; calls of deals that the log does not know are kept.',
   column_descriptions (

@@ -11,7 +11,9 @@ MODEL (
   audits (
     not_null(columns := (deal_id, stage_id, stage_entry_timestamp)),
     unique_combination_of_columns(columns := (deal_id, stage_id)),
-    first_entries_conserved
+    first_entries_conserved,
+    entries_are_in_funnel,
+    steps_bear_own_names(label := stage_name)
   ),
   description 'One row per deal and stage: the first entry of the deal into the stage. Join dim_stages on stage_id and dim_funnel_steps on funnel_step. Answers how many deals reached a step, and when.',
   column_descriptions (

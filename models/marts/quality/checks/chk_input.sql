@@ -72,6 +72,14 @@ WITH rejected_rows AS (
   FROM pipedrive_intermediate.int_activities
   WHERE
     due_timestamp IS NULL
+), implausible_due_times AS (
+  SELECT
+    activity_id,
+    deal_id,
+    due_timestamp
+  FROM pipedrive_staging.stg_activity
+  WHERE
+    NOT due_timestamp IS NULL AND @plausible_time(due_timestamp) IS NULL
 ), deals_without_creation AS (
   SELECT
     deal_id
@@ -149,6 +157,12 @@ SELECT
   @row_as_text(activity_id, deal_id)::TEXT AS finding,
   deal_id::BIGINT AS deal_id
 FROM activities_without_due_time
+UNION ALL
+SELECT
+  'implausible_due_times'::TEXT AS check_name,
+  @row_as_text(activity_id, deal_id, due_timestamp)::TEXT AS finding,
+  deal_id::BIGINT AS deal_id
+FROM implausible_due_times
 UNION ALL
 SELECT
   'deals_without_creation'::TEXT AS check_name,

@@ -1,0 +1,20 @@
+AUDIT (
+  name rows_conserved
+);
+
+/* A returned row says that this model has more or fewer rows than the raw table it renames. Argument: raw_table is the name of that table, without its schema. */
+SELECT
+  here.rows_here,
+  raw_table.rows_in_source
+FROM (
+  SELECT
+    COUNT(*) AS rows_here
+  FROM @this_model
+) AS here
+CROSS JOIN (
+  SELECT
+    COUNT(*) AS rows_in_source
+  FROM @{raw_schema}.@raw_table
+) AS raw_table
+WHERE
+  here.rows_here <> raw_table.rows_in_source
