@@ -11,7 +11,7 @@ LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
 export SOURCE # a path may hold blanks
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh check test test-faults lint format insights ui ide clean
+.PHONY: help install dev prod land refresh check test test-faults audit lint format insights ui ide clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ test: lint ## Check all that must pass, on DuckDB and PostgreSQL, but for faults
 
 test-faults: install ## Kill landings, fill disks: check that nothing is lost
 	$(PYTEST) -m faults
+
+audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
+	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)
 
 lint: install ## Check conventions and formatting
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(SQLMESH) format --check \

@@ -81,6 +81,19 @@ def show_command(
     show(environment, gateway, months=months, everything=everything, as_csv=as_csv)
 
 
+@commands.command("audit", short_help="Run the audits of an environment, and say what they find.")
+@environment_argument
+@gateway_option
+def audit_command(environment: str, gateway: str | None) -> None:
+    """Run the audits of ENVIRONMENT (dev unless told), in one table: PASS, WARN or ERROR.
+
+    The exit code is not zero if an audit that blocks has found rows; those that warn do not count.
+    """
+    from pipedrive_funnel.audits import audit
+
+    audit(environment, gateway)
+
+
 @commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
 @environment_argument
 @gateway_option

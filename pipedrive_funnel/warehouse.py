@@ -61,6 +61,24 @@ class Built:
     tables: int
 
 
+@dataclass(frozen=True, order=True)
+class Audited:
+    """The result of an audit.
+
+    Attributes:
+        model: the model it is attached to, without its schema.
+        audit: its name.
+        blocks: whether a plan ends where it finds rows.
+        rows: how many it has found.
+
+    """
+
+    model: str
+    audit: str
+    blocks: bool
+    rows: int
+
+
 class Database:
     """A gateway's database. The connection is opened on first use.
 
@@ -296,6 +314,39 @@ class Database:
             if self._reached.run(environment, ignore_cron=True).is_failure:
                 raise SQLMeshError("The run has failed.")
         return Built(environment, False, False, self._console.built)
+
+    def audit(self, environment: str) -> list[Audited]:
+        """Run the audits of an environment, with the models that it has.
+
+        Raises:
+            DatabaseError: there is no such environment.
+            BuildError: an audit cannot be run.
+
+        """
+        if not self.tables_of(environment):
+            raise DatabaseError(f"There is no environment {environment} to audit. Make it first.")
+        context = self._reached
+        planned = context.state_reader.get_environment(environment)
+        assert planned
+        snapshots = context.state_reader.get_snapshots(planned.snapshots).values()
+        with self._explained("The audits were not run to the end."):
+            return [
+                Audited(
+                    snapshot.fully_qualified_table.name,
+                    result.audit.name,
+                    result.blocking,
+                    result.count or 0,
+                )
+                for snapshot in snapshots
+                if snapshot.is_model
+                for result in context.snapshot_evaluator.audit(
+                    snapshot,
+                    snapshots={other.name: other for other in snapshots},
+                    start="1970-01-01",
+                    end=datetime.now(UTC),
+                    execution_time=datetime.now(UTC),
+                )
+            ]
 
     def _test(self) -> None:
         """Run the unit tests of the models.
