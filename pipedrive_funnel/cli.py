@@ -94,6 +94,26 @@ def audit_command(environment: str, gateway: str | None) -> None:
     audit(environment, gateway)
 
 
+@commands.command("diff", short_help="Say how an environment's marts differ from prod's.")
+@environment_argument
+@gateway_option
+@click.option(
+    "--against", default="prod", metavar="ENVIRONMENT", help="Compare with it; prod unless told."
+)
+@click.option("--markdown", type=DIRECTORY, metavar="FILE", help="Also write it to a file.")
+def diff_command(
+    environment: str, gateway: str | None, against: str, markdown: Path | None
+) -> None:
+    """Say how the marts of ENVIRONMENT (dev unless told) differ from those of prod, as Markdown.
+
+    Rows of each mart that were added, removed or changed, and the cells of the monthly report
+    that show another number. Nothing is written to the database.
+    """
+    from pipedrive_funnel.data_diff import diff
+
+    diff(environment, gateway, against=against, markdown=markdown)
+
+
 @commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
 @environment_argument
 @gateway_option

@@ -219,6 +219,24 @@ class Database:
         )
         return {name for (name,) in rows}
 
+    def grains_of(self, environment: str) -> dict[str, list[str]]:
+        """Return the columns that identify a row, for each mart of a planned environment."""
+        from sqlglot import exp
+        from sqlmesh.core.environment import Environment
+
+        state = self._reached.state_reader
+        planned = state.get_environment(Environment.sanitize_name(environment))
+        snapshots = state.get_snapshots(planned.snapshots).values() if planned else ()
+        return {
+            snapshot.model.view_name: [
+                column.name
+                for grain in snapshot.model.grains
+                for column in grain.find_all(exp.Column)
+            ]
+            for snapshot in snapshots
+            if snapshot.is_model and snapshot.model.schema_name == self.schema_of("prod")
+        }
+
     def reads_landed(self, environment: str) -> bool:
         """Tell whether an environment exists and reads landed tables, not the sample."""
         planned = self._reached.state_reader.get_environment(environment)

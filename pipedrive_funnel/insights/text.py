@@ -60,10 +60,16 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*\[\]<>|&#~$]|\b_|_\b)", r"\\\1", " ".join(text.split()))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, padded: bool = False) -> str:
     """Return a table: the first column aligned left, the numbers in the others right.
 
     A header that begins with a colon marks a column of texts, which are aligned left.
+
+    Args:
+        header: the titles of the columns.
+        rows: the cells.
+        padded: whether to align the text itself, too, for people who read it as it stands.
+
     """
     is_text = [True, *(title.startswith(":") for title in header[1:])]
     lines = [
@@ -71,6 +77,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         ["---" if text else "---:" for text in is_text],
         *rows,
     ]
+    if padded:
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        lines[1] = [mark.rjust(width, "-") for mark, width in zip(lines[1], widths, strict=True)]
+        lines = [
+            [
+                cell.ljust(width) if text else cell.rjust(width)
+                for cell, width, text in zip(line, widths, is_text, strict=True)
+            ]
+            for line in lines
+        ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
