@@ -9,9 +9,17 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
     --dist loadgroup --no-loadscope-reorder
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
 export SOURCE # a path may hold blanks
+export ENVIRONMENT MARKDOWN
+
+# CI passes settings that are not set as empty variables: for config.yaml they are to be none
+$(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
+    $(if $(value $(name)),,$(eval unexport $(name))))
+
+# Neither prod nor dev is built or dropped by a slip
+throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh check test test-faults audit lint format insights ui ide clean
+.PHONY: help install dev prod land refresh pr drop check test test-faults audit lint format insights ui ide clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -43,6 +51,16 @@ land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_r
 
 refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
+
+pr: install ## Build a throw-away environment (ENVIRONMENT=pr_12), and compare it with prod
+	$(call throw_away)
+	@$(FUNNEL) build "$$ENVIRONMENT" --gateway $(GATEWAY)
+	@$(FUNNEL) diff "$$ENVIRONMENT" $(if $(MARKDOWN),--markdown "$$MARKDOWN") --gateway $(GATEWAY)
+
+drop: install ## Drop a throw-away environment (ENVIRONMENT=pr_12), and what has expired
+	$(call throw_away)
+	$(SQLMESH) invalidate "$$ENVIRONMENT"
+	$(SQLMESH) janitor
 
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults"
