@@ -48,7 +48,7 @@ def _text(model: Model) -> list[str]:
     lines = [line for part in expressions for line in part.sql("postgres", pretty=True).split("\n")]
     for name, audit in sorted(model.audit_definitions.items()):
         lines += [f"AUDIT {name}", *(f"{key} = {value}" for key, value in audit.defaults.items())]
-        lines += audit.query.sql("postgres", pretty=True).split("\n")
+        lines += audit.query.sql("postgres", pretty=True, comments=False).split("\n")
     return lines
 
 

@@ -9,10 +9,12 @@ import sys
 import typing as t
 
 import pytest
+from sqlmesh.core.model import SqlModel
 
+from pipedrive_funnel.differences import changes
 from pipedrive_funnel.sample.generate import WARNINGS
 from tests.support.command import Done, edit_file, run_command
-from tests.support.warehouse import PROJECT, Warehouse
+from tests.support.warehouse import PROJECT, REPORT, Warehouse
 
 AUDIT = "ownership_covers_life"  # of a model whose audits read no other: SQLMesh finds those alone
 LEADS = "Step 1: Lead Generation"
@@ -118,6 +120,16 @@ def test_a_change_of_one_digit_is_seen(story: dict[str, Done]) -> None:
     out = story["audit"].out
     assert re.search(r"^-.*position > 1 .*\n\+.*position > 2 ", out, re.M)
     assert "unit tests of the models pass" in out
+
+
+@pytest.mark.plans_nothing
+def test_what_the_state_does_not_keep_is_no_change(
+    new_warehouse: t.Callable[..., Warehouse],
+) -> None:
+    """Comments of audits: another checkout reads the model from the state, not from its cache."""
+    model = new_warehouse("duckdb", core=True).model(REPORT)
+    assert any(audit.query.comments for audit in model.audit_definitions.values())
+    assert changes(SqlModel.model_validate_json(model.json()), model, 80) == []
 
 
 def test_an_audit_that_changes_alone_finds_the_other_models(story: dict[str, Done]) -> None:
