@@ -7,7 +7,14 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id, is_completed)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    totals_conserved(
+      key := CONCAT(COALESCE(activity_type_key, ''), is_completed::TEXT),
+      total := COUNT(*),
+      source := pipedrive_staging.stg_activity,
+      source_key := CONCAT(COALESCE(activity_type_key, ''), COALESCE(is_completed, FALSE)::TEXT),
+      source_total := COUNT(*)
+    )
   ),
   description 'One row per activity and deal, with the label of its type and whether it is done. FULL, because an activity flips from open to done. Join stg_users on user_id.',
   column_descriptions (

@@ -7,7 +7,15 @@ MODEL (
   grain (activity_id, deal_id),
   audits (
     not_null(columns := (activity_id, deal_id)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    totals_conserved(
+      key := COALESCE(activity_type_key, ''),
+      total := COUNT(*),
+      source := pipedrive_intermediate.int_activities,
+      source_key := COALESCE(activity_type_key, ''),
+      source_total := COUNT(*),
+      source_condition := is_completed
+    )
   ),
   description 'One row per completed activity and deal, with the label of its type and the creation of its deal. FULL, as int_activities is. Join stg_users on user_id.',
   column_descriptions (

@@ -257,6 +257,53 @@ CASES = [
             "stg_users",
         )
     ),
+    # activities: one is lost, or its time
+    Case(
+        "pipedrive_intermediate.int_activities",
+        "totals_conserved",
+        "DELETE FROM {int_activities} WHERE activity_id = "
+        "(SELECT MIN(activity_id) FROM {int_activities})",
+    ),
+    Case(
+        "pipedrive_intermediate.int_completed_activities",
+        "totals_conserved",
+        "DELETE FROM {int_completed_activities} WHERE activity_id = "
+        "(SELECT MIN(activity_id) FROM {int_completed_activities})",
+    ),
+    Case(
+        "pipedrive_analytics.fct_activities",
+        "totals_conserved",
+        "UPDATE {fct_activities} SET due_timestamp = '1999-01-01' WHERE activity_id = "
+        "(SELECT MIN(activity_id) FROM {fct_activities})",
+        rows=2,  # the time that it had, and the one that it has
+    ),
+    # deals and their moves
+    Case(
+        DEALS,
+        "totals_conserved",
+        "UPDATE {fct_deals} SET created_at = '1999-01-01' "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals})",
+        rows=2,  # the month that it had, and the one that it has
+    ),
+    Case(
+        ENTRIES,
+        "forall",
+        "UPDATE {fct_stage_entries} SET move = 'forward' WHERE move = 'skipped' AND deal_id = "
+        "(SELECT MIN(deal_id) FROM {fct_stage_entries} WHERE move = 'skipped')",
+        rows=3,
+    ),
+    Case(
+        CONVERSION,
+        "forall",
+        "UPDATE {rep_sales_funnel_conversion} SET share_of_first_step = 5 "
+        "WHERE month = '2024-02-01' AND funnel_step = 3",
+    ),
+    Case(
+        TRANSITIONS,
+        "totals_conserved",
+        "UPDATE {rep_stage_transitions} SET deals_count = deals_count + 1 "
+        "WHERE from_stage_id = 1 AND to_stage_id = 2",
+    ),
     # steps: two keys are swapped, a name is another stage's, a name is nobody's
     Case(
         "pipedrive_analytics.fct_deal_stage_history",
@@ -358,6 +405,7 @@ CASES = [
         DEALS,
         "totals_conserved",
         "DELETE FROM {fct_deals} WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_stage_entries})",
+        rows=2,  # the deal has entries, and a month of creation
     ),
     Case(
         DEALS,
@@ -429,6 +477,7 @@ CASES = [
         TRANSITIONS,
         "totals_conserved",
         "DELETE FROM {rep_stage_transitions} WHERE from_stage_id = 1",
+        rows=9,  # the stage that deals left, and the eight that they went to
     ),
     Case(
         TIME_IN_STAGE,

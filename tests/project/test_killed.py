@@ -22,7 +22,8 @@ from tests.support.exports import START, change_export, new_export
 from tests.support.init_script import run_init_script
 from tests.support.landed import LANDED
 from tests.support.landing import assert_prod_shows, land_files
-from tests.support.readers import polling
+from tests.support.readers import Polls, polling
+from tests.support.reliability import note
 from tests.support.warehouse import REPORT, Warehouse
 
 pytestmark = pytest.mark.faults
@@ -81,6 +82,17 @@ def land_more(warehouse: Warehouse, export: Path, number: int) -> None:
     land_files(warehouse, export, datetime.now(UTC).replace(tzinfo=None))
 
 
+def said(polls: Polls, what: str) -> str:
+    """Return a row of the page: what was done, and what readers saw."""
+    longest = f"{max(polls.mixed):.2f} s" if polls.mixed else "none"
+    return (
+        "| what | readers' queries | refused or empty | slowest | two versions, longest |\n"
+        "|---|---|---|---|---|\n"
+        f"| {what} | {polls.number:,} | {len(polls.failures)} | {polls.slowest:.2f} s "
+        f"| {longest} |\n"
+    )
+
+
 def seconds_of(warehouse: Warehouse, *arguments: str) -> float:
     """Return how long a command takes that nobody kills."""
     begun = time.monotonic()
@@ -110,6 +122,7 @@ def test_a_plan_that_is_killed_at_any_moment_can_be_repeated(
             assert_prod_shows(warehouse, export)
     assert polls.failures == []
     assert polls.number > 100
+    note("killed plans", said(polls, f"{KILLS} plans of a changed model, killed at random moments"))
 
 
 def test_a_run_that_is_killed_at_any_moment_can_be_repeated(
@@ -129,6 +142,7 @@ def test_a_run_that_is_killed_at_any_moment_can_be_repeated(
             assert done.code == 0, done.out + done.err
             assert_prod_shows(warehouse, export)
     assert polls.failures == []
+    note("killed runs", said(polls, f"{KILLS} refreshes, killed at random moments"))
 
 
 def test_a_plan_killed_while_it_promotes_is_repaired_by_the_next_refresh(
@@ -152,6 +166,10 @@ def test_a_plan_killed_while_it_promotes_is_repaired_by_the_next_refresh(
     assert first_step(warehouse) == {name}
     assert_prod_shows(warehouse, export)
     assert seconds < 300
+    note(
+        "killed promotion",
+        said(polls, f"1 plan killed while it promoted; the next refresh took {seconds:.0f} s"),
+    )
 
 
 def _shows_new(warehouse: Warehouse, name: str) -> bool:

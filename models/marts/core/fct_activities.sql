@@ -8,7 +8,21 @@ MODEL (
   audits (
     not_null(columns := (activity_id, deal_id, kpi_name, funnel_step)),
     unique_combination_of_columns(columns := (activity_id, deal_id)),
-    steps_bear_own_names(label := activity_type_name)
+    steps_bear_own_names(label := activity_type_name),
+    totals_conserved(
+      key := COALESCE(due_timestamp, '1970-01-01'),
+      total := COUNT(*),
+      source := pipedrive_intermediate.int_completed_activities,
+      source_key := COALESCE(due_timestamp, '1970-01-01'),
+      source_total := COUNT(*),
+      source_condition := activity_type_key IN (
+        SELECT
+          key
+        FROM pipedrive_analytics.dim_funnel_steps
+        WHERE
+          source = 'activity'
+      )
+    )
   ),
   description 'One row per completed sales call and deal: completed activities whose type is a step of the funnel. Join dim_users on user_id and dim_funnel_steps on funnel_step. Answers how many calls were held, by whom and when; calls of deals that the log does not know are kept.',
   column_descriptions (

@@ -26,6 +26,13 @@ MODEL (
       source := pipedrive_analytics.fct_stage_entries,
       source_key := deal_id,
       source_total := COUNT(*)
+    ),
+    totals_conserved(
+      key := DATE_TRUNC('MONTH', created_at),
+      total := COUNT(*),
+      source := pipedrive_intermediate.int_deals,
+      source_key := DATE_TRUNC('MONTH', created_at),
+      source_total := COUNT(*)
     )
   ),
   description 'One row per deal of the log, as it stands: where it is, how it got there, who owns it. Join fct_stage_entries and dim_deal_owner_history on deal_id, dim_users on owner_user_id, dim_stages on current_stage_id. Pipedrive''s log does not say whether a deal is won, lost or open: a lost reason is set for deals in the last stage too, so it is a remark and no status.',

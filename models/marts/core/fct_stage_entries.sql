@@ -22,7 +22,16 @@ MODEL (
       is_in := ('first', 'forward', 'skipped', 'backward', 'repeated', 'outside')
     ),
     non_negative(columns := (seconds_in_stage, seconds_in_previous_stage, skipped_stages_count)),
-    all_entries_conserved
+    all_entries_conserved,
+    forall(
+      criteria := (
+        (
+          move = 'skipped'
+        ) = (
+          skipped_stages_count > 0
+        )
+      )
+    )
   ),
   description 'One row per entry of a deal into a stage, repeats included, with the way it came and the owner at the time. fct_deal_stage_history has the first entries only, which are what the funnel counts. Join dim_stages on stage_id, dim_users on user_id and fct_deals on deal_id. Answers where deals go, how long they stay and who owned them then.',
   column_descriptions (

@@ -6,7 +6,12 @@ MODEL (
   audits (
     not_null(columns := (month, kpi_name, funnel_step, deals_count)),
     unique_combination_of_columns(columns := (month, funnel_step)),
-    monthly_report_conserved
+    monthly_report_conserved,
+    forall(
+      criteria := (
+        ABS(share_of_first_step * first_step_deals_count - deals_count) < 1
+      )
+    )
   ),
   description 'One row per month and funnel step of rep_sales_funnel_monthly, set against the first step and the stage before in the same month. Join dim_funnel_steps on funnel_step. Answers which share of a month''s new leads the other steps amount to. It compares the events of a month and follows no deal: rep_funnel_cohorts does. Over 1 is possible.',
   column_descriptions (

@@ -24,6 +24,14 @@ MODEL (
       source := pipedrive_analytics.fct_stage_entries,
       source_key := stage_id,
       source_total := COUNT(stage_exit_timestamp)
+    ),
+    totals_conserved(
+      key := to_stage_id,
+      total := SUM(deals_count),
+      source := pipedrive_analytics.fct_stage_entries,
+      source_key := stage_id,
+      source_total := COUNT(DISTINCT (deal_id, previous_stage_id)),
+      source_condition := NOT previous_stage_id IS NULL
     )
   ),
   description 'One row per pair of stages between which a deal moved. Join dim_stages on from_stage_id or to_stage_id. Answers where deals go from a stage, how often they skip or go back, and how long they stayed before.',
