@@ -68,7 +68,7 @@ check: lint ## Check in a minute what needs no database: conventions, unit tests
 test: lint ## Check all that must pass, on DuckDB and PostgreSQL, but for faults
 	$(PYTEST) -m "not faults"
 
-test-faults: install ## Kill landings, fill disks: check that nothing is lost
+test-faults: install ## Kill landings and plans, fill disks, try wrong models: what stops them
 	$(PYTEST) -m faults
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block

@@ -84,7 +84,7 @@ def land_more(warehouse: Warehouse, export: Path, number: int) -> None:
 
 def said(polls: Polls, what: str) -> str:
     """Return a row of the page: what was done, and what readers saw."""
-    longest = f"{max(polls.mixed):.2f} s" if polls.mixed else "none"
+    longest = f"{max(polls.mixed):.2f} s" if polls.mixed else "none seen"
     return (
         "| what | readers' queries | refused or empty | slowest | two versions, longest |\n"
         "|---|---|---|---|---|\n"

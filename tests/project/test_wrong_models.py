@@ -361,6 +361,4 @@ def test_the_page_says_what_stops_which_mistake(found: dict[Mistake, tuple[str, 
     )
     note("wrong models", table)
     assert reaching <= 5
-    assert committed("wrong models") == table, (
-        "run it with WRITE_RELIABILITY=1, and read what has changed"
-    )
+    assert committed("wrong models") == table, "WRITE_RELIABILITY=1 writes it anew"
