@@ -44,7 +44,7 @@ class FunnelConsole(NoopConsole):
 
     Attributes:
         built: how many tables and views the last plan or run has built.
-        has_explained: whether the failure has been printed already.
+        failures: what went wrong, in a line each; it has been printed, with more.
         option: the option with which `sqlmesh` reaches the same database.
 
     """
@@ -58,7 +58,7 @@ class FunnelConsole(NoopConsole):
 
         """
         self.built = 0
-        self.has_explained = False
+        self.failures: list[str] = []
         self._project = project
         self._fetch = fetch
         self.option = ""
@@ -198,7 +198,6 @@ class FunnelConsole(NoopConsole):
             if result.testsRun:
                 say(f"{result.testsRun} unit tests of the models pass.")
             return
-        self.has_explained = True
         failed = [*result.failures, *result.errors]
         for test, text in failed:
             say(f"\nUnit test fails: {test}", style="red")
@@ -206,18 +205,20 @@ class FunnelConsole(NoopConsole):
         for tables in result.failure_tables:
             for table in tables:
                 console.print(table)
-        say(f"\n{len(failed)} of {result.testsRun} unit tests fail.", style="red")
+        self.failures.append(f"{len(failed)} of {result.testsRun} unit tests fail.")
+        say(f"\n{self.failures[-1]}", style="red")
 
     def show_linter_violations(
         self, violations: list[RuleViolation], model: Model, is_error: bool = False
     ) -> None:
         """Show where a model breaks a rule."""
-        self.has_explained |= is_error
         path = model._path and Path(os.path.relpath(model._path, self._project))
         for violation in violations:
             place = violation.violation_range
             line = f", line {place.start.line + 1}" if place else ""
             say(f"{path}{line}: {violation.violation_msg} ({violation.rule.name})", style="red")
+            if is_error:
+                self.failures.append(f"{path}{line}: {violation.rule.name}")
 
     def log_skipped_models(self, snapshot_names: set[str]) -> None:
         """Count the models downstream of a failed one; `log_failed_models` comes next."""
@@ -226,21 +227,23 @@ class FunnelConsole(NoopConsole):
     def log_failed_models(self, errors: list[NodeExecutionFailedError]) -> None:
         """Show the models that could not be built, and the rows that an audit found."""
         for error in errors:
-            self.has_explained = True
             name = getattr(error.node, "snapshot_name", None) or getattr(error.node, "name", "")
             if isinstance(error.__cause__, NodeAuditsErrors):
                 for failure in error.__cause__.errors:
                     self._show_failure(name, failure)
             else:
+                reason = str(error.__cause__ or error).strip()
+                self.failures.append(f"Failed: {_short(name)}: {reason}")
                 say(f"\nFailed: {_short(name)}", style="red")
-                say(str(error.__cause__ or error).strip(), indent=2)
+                say(reason, indent=2)
         if self._skipped:
             say(f"{_models(self._skipped)} below were not built.")
 
     def _show_failure(self, name: str, failure: AuditError) -> None:
         """Show a blocking audit: its meaning, the first rows it returned and the query for all."""
         rows = f"{failure.count:,} row{'' if failure.count == 1 else 's'}"
-        say(f"\nBlocked: {_short(name)} has {rows} against {failure.audit_name}.", style="red")
+        self.failures.append(f"Blocked: {_short(name)} has {rows} against {failure.audit_name}.")
+        say(f"\n{self.failures[-1]}", style="red")
         for comment in failure.query.comments or []:
             say(comment.strip(), indent=2)
         model = failure.model

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 DONE, FAILED, BAD_INPUT, NO_API = range(4)
 STOPPED = 130  # as in shells
 
+_stops: list[int] = []  # the signals that have asked the running command to stop
+
 
 class FunnelError(Exception):
     """A command cannot do what was asked. The message is for people and says what to do.
@@ -51,10 +53,10 @@ def exit_code(command: Callable[[], object]) -> int:
 
     Unforeseen errors pass through. So does a broken pipe: its reader has seen enough.
     """
-    stops: list[int] = []
+    _stops.clear()
 
     def stop(number: int, _: object) -> t.NoReturn:
-        stops.append(number)  # DuckDB and SQLMesh turn the exception into another
+        _stops.append(number)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -64,7 +66,7 @@ def exit_code(command: Callable[[], object]) -> int:
         raise
     except (Exception, KeyboardInterrupt) as error:
         advice = getattr(error, "__notes__", [])
-        if stops or isinstance(error, KeyboardInterrupt):
+        if is_stop(error):
             return _fail(STOPPED, " ".join(["Stopped.", *advice]))
         if isinstance(error, FunnelError):
             return _fail(error.code, str(error), error.advice)
@@ -75,6 +77,21 @@ def exit_code(command: Callable[[], object]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return DONE
+
+
+def is_stop(error: BaseException) -> bool:
+    """Tell whether an error ends the command because somebody has stopped it.
+
+    DuckDB and SQLMesh turn the exception of the signal into another.
+    """
+    return bool(_stops) or isinstance(error, KeyboardInterrupt)
+
+
+def reason(error: Exception) -> str:
+    """Return what the terminal says of the error that ends a command."""
+    if isinstance(error, FunnelError):
+        return str(error)
+    return _reason_of(error) or f"Unforeseen: {type(error).__name__}; the traceback says where."
 
 
 def _fail(code: int, *lines: str) -> int:

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
     from pipedrive_funnel.context import FunnelContext
 
 OLDEST_POSTGRES = 16
+SEE_ABOVE = "See above."
 _LANDING_LOCK = 7_331_205  # any number: identifies our advisory lock in PostgreSQL
 
 
@@ -40,7 +41,12 @@ class DatabaseError(FunnelError):
 
 
 class BuildError(FunnelError):
-    """A plan or run has failed."""
+    """A plan or run has failed. The terminal has shown its `failures` already, a line each."""
+
+    def __init__(self, message: str, failures: Iterable[str] = ()) -> None:
+        """Keep the failures."""
+        super().__init__(message)
+        self.failures = tuple(failures)
 
 
 @dataclass(frozen=True)
@@ -420,8 +426,9 @@ class Database:
         except BuildError:
             raise
         except (SQLMeshError, SqlglotError, ValueError) as error:
-            said = "See above." if self._console.has_explained else _reason(error)
-            raise BuildError(f"{consequence} {said}") from error
+            failures = self._console.failures
+            said = SEE_ABOVE if failures else _reason(error)
+            raise BuildError(f"{consequence} {said}", failures) from error
 
     # --- landing ----------------------------------------------------------------------------------
 
