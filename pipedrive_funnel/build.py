@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from pipedrive_funnel import runs
 from pipedrive_funnel.export.check import check_files
 from pipedrive_funnel.show import say_funnel
 from pipedrive_funnel.summary import say_summary
 from pipedrive_funnel.terminal import funnel, make, say, say_next
 from pipedrive_funnel.warehouse import Built, Database
+from pipedrive_funnel.watch import PROD, Watch, watching
 
 
 def build(environment: str, gateway: str | None = None) -> None:
@@ -18,10 +20,14 @@ def build(environment: str, gateway: str | None = None) -> None:
         FunnelError: a file has a defect, or see `Database.plan`.
 
     """
-    with closing(Database(gateway)) as database:
-        # With landed data, seeds/ has its steps: do not compare them with the sample's stages
-        check_files(database.project / "seeds", with_steps=not database.reads_raw_tables)
-        built = database.plan(environment)
+    with (
+        watching(f"build {environment}", gateway, matters=environment == PROD) as watch,
+        closing(watch.opened(Database(gateway))) as database,
+    ):
+        with watch.logged(runs.PROMOTION):
+            # With landed data, seeds/ has its steps: do not compare them with the sample's stages
+            check_files(database.project / "seeds", with_steps=not database.reads_raw_tables)
+            built = database.plan(environment)
         say()
         say_funnel(database, environment)
         say()
@@ -38,16 +44,22 @@ def refresh(environment: str, gateway: str | None = None) -> None:
         FunnelError: nothing has been landed, or see `Database.run`.
 
     """
-    with closing(Database(gateway)) as database:
+    with (
+        watching(f"refresh {environment}", gateway, matters=environment == PROD) as watch,
+        closing(watch.opened(Database(gateway))) as database,
+    ):
         database.check_raw_tables()
-        if database.reads_raw_tables and database.reads_landed(environment):
-            finish_refresh(database, database.run(environment))
-        else:
+        if not (database.reads_raw_tables and database.reads_landed(environment)):
             say(f"Nothing to do: {environment} does not read landed data.")
+            return
+        with watch.logged(runs.RUN):
+            built = database.run(environment)
+        finish_refresh(database, built, watch)
 
 
-def finish_refresh(database: Database, built: Built) -> None:
+def finish_refresh(database: Database, built: Built, watch: Watch) -> None:
     """Say what an environment shows after a refresh, and what to type next."""
+    watch.summarise(database, built)
     say(f"\n{built.environment} shows what was landed.")
     say_summary(database, built)
     gateway = None if database.is_default else database.gateway

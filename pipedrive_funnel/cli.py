@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from pipedrive_funnel import PROJECT
+from pipedrive_funnel import PROJECT, alerts
 from pipedrive_funnel.errors import advising, exit_code
 
 DIRECTORY = click.Path(path_type=Path)
@@ -230,3 +231,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:  # the work is done, and what the terminal shows is shown
+        with suppress(KeyboardInterrupt):
+            alerts.deliver()

@@ -31,8 +31,8 @@ def say_summary(database: Database, built: Built) -> None:
             f"SELECT COUNT(*), MIN(month), MAX(month) FROM {schema}.{REPORT}"
         )
         months = f" {first:%Y-%m} to {last:%Y-%m}" if rows else ""
-        report = f", report{months} ({_counted(rows, 'row')})"
-    say(f"{built.environment}: {_counted(len(tables), 'mart')} in {schema}{report}")
+        report = f", report{months} ({counted(rows, 'row')})"
+    say(f"{built.environment}: {counted(len(tables), 'mart')} in {schema}{report}")
     if QUALITY in tables:
         _say_checks(read_checks(database, schema), _by_nature(database), schema, built)
 
@@ -66,16 +66,17 @@ def _say_checks(
     if news:
         is_sample = by_nature.issuperset(check.name for check in news)
         why = ", as the sample does by nature" if is_sample else ""
-        say(f"\n{_counted(len(news), 'check')} warn{'' if len(news) > 1 else 's'}{why}:")
+        say(f"\n{counted(len(news), 'check')} warn{'' if len(news) > 1 else 's'}{why}:")
         for check in news:
             mark = " (sample)" if check.name in by_nature and not is_sample else ""
             say(f"{check.name}{mark}: {check.meaning}", label=f"{check.rows:>7,}  ")
     if old := len(warnings) - len(news):
         more = " more" if news else ""
-        say(f"{_counted(old, 'check')}{more} warn{'' if old > 1 else 's'} by nature of the sample.")
+        say(f"{counted(old, 'check')}{more} warn{'' if old > 1 else 's'} by nature of the sample.")
     if news:
         say(f"The rows: {schema}.fct_data_quality_findings")
 
 
-def _counted(count: int, thing: str) -> str:
+def counted(count: int, thing: str) -> str:
+    """Return a number of things, as in `1 row` and `2 rows`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

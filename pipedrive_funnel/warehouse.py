@@ -170,6 +170,21 @@ class Database:
             return os.path.relpath(self._connection.database or ":memory:")
         return f"{self._connection.host}:{self._connection.port}/{self._connection.database}"
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the database has answered already."""
+        return "adapter" in vars(self)
+
+    @property
+    def is_on_postgres(self) -> bool:
+        """Whether the database is PostgreSQL, and not DuckDB."""
+        return self._connection.type_ == "postgres"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no DuckDB file yet."""
+        return not self.is_on_postgres and not Path(self.address).exists()
+
     def _why_not_opened(self, said: str) -> str:
         """Say in a line why a DuckDB file cannot be opened."""
         if holder := re.search(r"lock is held in (\S+) \(PID (\d+)\)", said):

@@ -33,7 +33,8 @@ SHARED = ("samples", "real", "other_company", "empty_company")  # planned once f
 RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
 
 # Settings of the person who runs the tests must not reach them.
-for name in [name for name in os.environ if name.startswith(("SQLMESH__", "POSTGRES_"))]:
+OWN_SETTINGS = ("SQLMESH__", "POSTGRES_", "SLACK_", "ALERT_", "SMTP_")
+for name in [name for name in os.environ if name.startswith(OWN_SETTINGS)]:
     del os.environ[name]
 
 

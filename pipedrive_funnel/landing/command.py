@@ -7,11 +7,12 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipedrive_funnel import runs
 from pipedrive_funnel.build import finish_refresh
 from pipedrive_funnel.contract import FUNNEL_STEPS, REJECTED, SCHEMA, read_tables
 from pipedrive_funnel.errors import LandingError
@@ -21,6 +22,7 @@ from pipedrive_funnel.landing.land import land_export, land_mirror
 from pipedrive_funnel.landing.publish import Change
 from pipedrive_funnel.terminal import console, make, numbers, say, say_command
 from pipedrive_funnel.warehouse import BuildError, Database
+from pipedrive_funnel.watch import PROD, Watch, watching
 
 USE_LANDED = f"echo SQLMESH__VARIABLES__RAW_SCHEMA={SCHEMA} >> .env"
 
@@ -52,6 +54,11 @@ class Options:
         """What may be removed, as arguments of `publish`."""
         return {"allow_removals": self.allow_removals, "replace": self.replace}
 
+    def watching(self, source: str) -> AbstractContextManager[Watch]:
+        """Watch the landing from `source`; a dry run is none."""
+        command = f"land {source}{' --refresh' if self.refresh else ''}"
+        return watching(command, self.gateway, matters=not self.dry_run)
+
 
 def land_csv(options: Options, directory: Path, *, strict: bool) -> None:
     """Land the files of an export, and bring prod up to date if `options` say so.
@@ -66,19 +73,26 @@ def land_csv(options: Options, directory: Path, *, strict: bool) -> None:
 
     """
     tables = read_tables()
-    with ExitStack() as stack:
+    whole = _why_not_without(options, strict)
+    if options.dry_run:
         with open_export(directory, tables) as files:
-            rejected = _read_export(files, directory, _why_not_without(options, strict))
-            if options.dry_run:
-                say("\nNothing was written.")
-                return
-            database = stack.enter_context(closing(_open_database(options)))
+            _read_export(files, directory, whole)
+        say("\nNothing was written.")
+        return
+    with (
+        options.watching("csv") as watch,
+        closing(watch.opened(_open_database(options))) as database,
+        ExitStack() as stack,
+    ):
+        with watch.logged(runs.LANDING) as step, open_export(directory, tables) as files:
+            rejected = _read_export(files, directory, whole)
             stack.enter_context(database.exclusively())  # until prod is up to date
             changes = land_export(database, tables, files, _now(), **options.removals)
+            step.rows_landed = _rows_landed(changes)
         _say_changes(changes, rejected)
         if rejected:
             say(f"\nRejected rows are in {SCHEMA}.{REJECTED}, with file, line and reason.")
-        _finish(options, database, directory)
+        _finish(options, database, watch, directory)
 
 
 def land_api(options: Options, *, full: bool) -> None:
@@ -92,15 +106,19 @@ def land_api(options: Options, *, full: bool) -> None:
         FunnelError: the API cannot be landed, or prod not be brought up to date.
 
     """
-    with closing(_open_database(options)) as database:  # reads .env, where the settings may be
-        settings = api.Settings.from_environment()
-        say_command(f"Reading {settings.url}", indent=0)
+    with (
+        options.watching("api") as watch,
+        closing(watch.opened(_open_database(options))) as database,
+        ExitStack() as stack,
+    ):  # .env has been read now, where the settings may be
         if options.dry_run:
-            _say_read(api.check(settings))
+            _say_read(api.check(_say_settings()))
             database.adapter.fetchone("SELECT 1")
             say("\nThe token and the database work. Nothing was written.")
             return
-        with database.exclusively():
+        with watch.logged(runs.LANDING) as step:
+            settings = _say_settings()
+            stack.enter_context(database.exclusively())  # until prod is up to date
             with console.status("") as status:
                 read = api.mirror(
                     settings,
@@ -113,11 +131,12 @@ def land_api(options: Options, *, full: bool) -> None:
             changes, skipped = land_mirror(
                 database, read_tables(), settings, _now(), **options.removals
             )
-            _say_changes(changes, {})
-            for reason, rows in skipped.items():
-                if rows:
-                    say(f"not landed: {rows:,} {reason}", indent=2)
-            _finish(options, database)
+            step.rows_landed = _rows_landed(changes)
+        _say_changes(changes, {})
+        for reason, rows in skipped.items():
+            if rows:
+                say(f"not landed: {rows:,} {reason}", indent=2)
+        _finish(options, database, watch)
 
 
 def suggest_steps(options: Options) -> None:
@@ -189,7 +208,9 @@ def _read_export(files: list[CsvFile], directory: Path, whole: str | None) -> Co
     return rejected
 
 
-def _finish(options: Options, database: Database, directory: Path | None = None) -> None:
+def _finish(
+    options: Options, database: Database, watch: Watch, directory: Path | None = None
+) -> None:
     """Bring prod up to date if `options` say so, else say what to type next.
 
     Raises:
@@ -201,14 +222,32 @@ def _finish(options: Options, database: Database, directory: Path | None = None)
         return
     say()
     try:
-        refresh = database.run if database.reads_landed("prod") else database.plan
-        built = refresh("prod")
+        is_run = database.reads_landed(PROD)
+        with watch.logged(runs.RUN if is_run else runs.PROMOTION):
+            built = database.run(PROD) if is_run else database.plan(PROD)
     except BuildError as error:
         raise LandingError(
             f"{error} What was landed is kept; docs/operations.md says what to do when an audit "
             "blocks."
         ) from error
-    finish_refresh(database, built)
+    finish_refresh(database, built, watch)
+
+
+def _say_settings() -> api.Settings:
+    """Return the settings of the API, and say which one is read.
+
+    Raises:
+        ApiError: they are missing or wrong.
+
+    """
+    settings = api.Settings.from_environment()
+    say_command(f"Reading {settings.url}", indent=0)
+    return settings
+
+
+def _rows_landed(changes: Mapping[str, Change]) -> int:
+    """Return the rows that a landing has brought, new and changed; rejected rows are none."""
+    return sum(change.landed for name, change in changes.items() if name != REJECTED)
 
 
 def _now() -> datetime:

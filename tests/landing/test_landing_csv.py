@@ -84,7 +84,8 @@ def database_of(new_warehouse: Callable[..., Warehouse]) -> Callable[[str], Ware
     def database_of(gateway: str) -> Warehouse:
         if gateway not in made:
             made[gateway] = new_warehouse(gateway, core=True, **LANDED)
-        execute(made[gateway], "DROP SCHEMA IF EXISTS pipedrive_raw CASCADE")
+        for schema in ("pipedrive_raw", "pipedrive_ops"):
+            execute(made[gateway], f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         return made[gateway]
 
     return database_of
@@ -92,7 +93,7 @@ def database_of(new_warehouse: Callable[..., Warehouse]) -> Callable[[str], Ware
 
 @pytest.fixture
 def warehouse(gateway: str, database_of: Callable[[str], Warehouse]) -> Warehouse:
-    """Give a database without raw tables."""
+    """Give a database without raw tables, in which nothing has happened."""
     return database_of(gateway)
 
 
