@@ -19,7 +19,7 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh pr drop check test test-faults audit lint format insights ui ide clean
+.PHONY: help install dev prod land refresh health pr drop check test test-faults audit lint format insights ui ide clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ drop: install ## Drop a throw-away environment (ENVIRONMENT=pr_12), and what has
 	$(call throw_away)
 	$(SQLMESH) invalidate "$$ENVIRONMENT"
 	$(SQLMESH) janitor
+
+health: install ## Say how old the last landing, run and promotion are; fails when too old
+	@$(FUNNEL) health --gateway $(GATEWAY)
 
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults"

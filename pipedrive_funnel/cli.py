@@ -115,6 +115,27 @@ def diff_command(
     diff(environment, gateway, against=against, markdown=markdown)
 
 
+@commands.command("health", short_help="Say how old the last landing, run and promotion are.")
+@gateway_option
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON, for a monitor.")
+@click.option(
+    "--max-age-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    default=26,
+    help="Age at which a landing or run is too old; 26 unless told.",
+)
+def health_command(gateway: str | None, as_json: bool, max_age_hours: float) -> int:
+    """Say whether landings and prod are up to date.
+
+    The exit code is 0 when they are, 1 when something is too old, failed or never happened, and 2
+    when the database cannot be read.
+    """
+    from pipedrive_funnel.health import health
+
+    return health(gateway, max_age_hours=max_age_hours, as_json=as_json)
+
+
 @commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
 @environment_argument
 @gateway_option

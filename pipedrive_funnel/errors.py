@@ -5,6 +5,8 @@
 2    the files cannot be landed, too much would be removed, or the command is mistyped
 3    the API cannot be read, or its settings are missing
 130  stopped by Ctrl-C or `kill`
+
+`health` has 1 for what is not healthy, and 2 when that cannot be told.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ def advising(advice: str) -> Iterator[None]:
         raise
 
 
-def exit_code(command: Callable[[], object]) -> int:
-    """Run a command and return its exit code.
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit code: its own if it returns one.
 
     Unforeseen errors pass through. So does a broken pipe: its reader has seen enough.
     """
@@ -61,7 +63,7 @@ def exit_code(command: Callable[[], object]) -> int:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        command()
+        return command() or DONE
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt) as error:
@@ -76,7 +78,6 @@ def exit_code(command: Callable[[], object]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return DONE
 
 
 def is_stop(error: BaseException) -> bool:

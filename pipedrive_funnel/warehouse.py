@@ -11,8 +11,8 @@ import os
 import re
 import shlex
 import typing as t
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -184,6 +184,30 @@ class Database:
     def is_missing(self) -> bool:
         """Whether there is no DuckDB file yet."""
         return not self.is_on_postgres and not Path(self.address).exists()
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[str], list[tuple]]]:
+        """Give a function that returns the rows of a query, on a connection for reading alone.
+
+        A DuckDB file is open only until the end, and is not made if it is not there.
+
+        Raises:
+            DatabaseError: the database cannot be reached, or another process has the file open.
+
+        """
+        import duckdb
+
+        if self.is_on_postgres:
+            self.adapter.execute("SET default_transaction_read_only TO on")
+            self.adapter.execute("SET statement_timeout TO '10s'")
+            yield self.adapter.fetchall
+            return
+        try:
+            connection = duckdb.connect(str(self._connection.database), read_only=True)
+        except duckdb.IOException as error:
+            raise DatabaseError(self._why_not_opened(str(error))) from error
+        with closing(connection):
+            yield lambda query: connection.execute(query).fetchall()
 
     def _why_not_opened(self, said: str) -> str:
         """Say in a line why a DuckDB file cannot be opened."""
