@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import edit_file, run_command
+from tests.support.exports import NEW_DEAL, START, add_changes, new_export
+from tests.support.landed import LANDED
+from tests.support.landing import assert_prod_shows, land_files
 from tests.support.warehouse import MODELS, REPORT, Warehouse
 
 SQLMESH = Path(sys.executable).with_name("sqlmesh")
@@ -212,6 +215,36 @@ def test_steps_that_were_swapped_do_not_reach_prod_unless_it_is_meant(
     outcome = meant.plan("prod")
     assert outcome.error is None, outcome.output
     meant.close()
+
+
+def test_rolling_back_a_release_shows_its_definition_with_the_data_of_today(
+    new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    """Release B loses the first step, and a deal arrives meanwhile. No table is made anew."""
+    warehouse = new_warehouse("duckdb", core=True, audited=False, **LANDED)
+    export = new_export(tmp_path / "export", deals=40)
+    land_files(warehouse, export, START)
+    assert run_command(warehouse, "build", "prod").code == 0
+    release_a = {model: warehouse.snapshot(model).table_name() for model in MODELS}
+    (model,) = (warehouse.path / "models").rglob("int_deal_stage_history.sql")
+    entries = "field_key = 'stage_id'"
+    undo = edit_file(model, f"{entries}\n), ord", f"{entries} AND new_value <> '1'\n), ord")
+    warehouse.close()
+    assert run_command(warehouse, "build", "prod").code == 0
+    first_step = f"SELECT COUNT(*) AS n FROM {REPORT} WHERE funnel_step = 1"
+    assert warehouse.fetch(first_step)["n"].item() == 0
+    add_changes(export, (NEW_DEAL, START, "add_time", ""), (NEW_DEAL, START, "stage_id", "1"))
+    assert run_command(warehouse, "land", "csv", export, "--refresh").code == 0
+    assert warehouse.fetch(first_step)["n"].item() == 0
+    tables = physical_tables(warehouse)
+    undo()
+    done = run_command(warehouse, "build", "prod")
+    assert done.code == 0, done.err
+    assert_prod_shows(warehouse, export)
+    history = warehouse.table("pipedrive_analytics.fct_deal_stage_history", "prod")
+    assert str(NEW_DEAL) in set(history["deal_id"])
+    assert physical_tables(warehouse) == tables
+    assert {model: warehouse.snapshot(model).table_name() for model in MODELS} == release_a
 
 
 def test_a_plan_that_fails_in_dev_can_be_repaired_and_planned_again(
