@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import runpy
 import shlex
+import shutil
 import typing as t
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -125,7 +127,9 @@ class Database:
             raise DatabaseError(f"config.yaml: {error}") from error
         self.gateway = gateway or config.default_gateway
         self.is_default = self.gateway == config.default_gateway
-        self.raw_schema: str = (config.variables | settings.variables)["raw_schema"]
+        variables = config.variables | settings.variables
+        self.raw_schema: str = variables["raw_schema"]
+        self._writer_wait_minutes = float(variables["writer_wait_minutes"])
         if not self.is_default:
             self._console.option = f" --gateway {shlex.quote(self.gateway)}"
         self._connection = config.get_connection(gateway)
@@ -157,7 +161,7 @@ class Database:
                     )
             else:
                 adapter.fetchone("SELECT 1")
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             raise DatabaseError(self._why_not_opened(str(error))) from error
         except psycopg2.OperationalError as error:
             raise DatabaseError(self._why_not_reached(str(error))) from error
@@ -209,6 +213,40 @@ class Database:
         with closing(connection):
             yield lambda query: connection.execute(query).fetchall()
 
+    @property
+    def engine(self) -> str:
+        """Which engine it is, `duckdb` or `postgres`."""
+        return self._connection.type_
+
+    @property
+    def file(self) -> Path:
+        """The file of a DuckDB database.
+
+        Raises:
+            DatabaseError: it is in memory.
+
+        """
+        if not self._connection.database:
+            raise DatabaseError(
+                f"Gateway {self.gateway} has no file: set its database in config.yaml."
+            )
+        return Path(self._connection.database)
+
+    @property
+    def libpq(self) -> dict[str, str]:
+        """The connection to PostgreSQL as its own programs read it from the environment."""
+        connection = self._connection
+        settings = {
+            "PGHOST": connection.host,
+            "PGPORT": str(connection.port),
+            "PGUSER": connection.user,
+            "PGPASSWORD": connection.password,
+            "PGDATABASE": connection.database,
+            "PGSSLMODE": connection.sslmode,
+            "PGOPTIONS": connection.role and f"-crole={connection.role}",
+        }
+        return {name: value for name, value in settings.items() if value}
+
     def _why_not_opened(self, said: str) -> str:
         """Say in a line why a DuckDB file cannot be opened."""
         if holder := re.search(r"lock is held in (\S+) \(PID (\d+)\)", said):
@@ -217,7 +255,10 @@ class Database:
                 f"{self._connection.database} is open in {by}, and DuckDB lets one in at a time: "
                 "close that, for example `make ui`, and try again."
             )
-        return f"The database says: {' '.join(said.split())}"
+        said = f"The database says: {' '.join(said.split())}"
+        if not self.file.exists():
+            return said
+        return f"{said} If the file is broken, move it away and restore a backup: make restore."
 
     def _why_not_reached(self, said: str) -> str:
         """Say in a line why a server cannot be reached."""
@@ -241,6 +282,10 @@ class Database:
         """Close the connections, so that others can open a DuckDB file."""
         self._context.engine_adapter.close()
         self._context.close()
+
+    def forget_snapshots(self) -> None:
+        """Remove what SQLMesh has cached of the state, once the state is another."""
+        shutil.rmtree(self._context.cache_dir / "snapshot", ignore_errors=True)
 
     # --- environments -----------------------------------------------------------------------------
 
@@ -533,6 +578,29 @@ class Database:
         self.adapter.execute("COMMIT")
 
     @contextmanager
+    def writing(self, name: str) -> Iterator[None]:
+        """Wait for a plan or run that is at work, and keep others out until the end.
+
+        Args:
+            name: of the work, which plans and runs that wait for it show.
+
+        Raises:
+            DatabaseError: it has not ended in `writer_wait_minutes`.
+
+        """
+        adapter = self.adapter
+        if adapter.dialect == "duckdb":  # the file is locked while it is open
+            yield
+            return
+        lock = _macros_of(self.project / "macros" / "writer.py")
+        if why := lock["take_lock"](adapter, self._writer_wait_minutes, name):
+            raise DatabaseError(why)
+        try:
+            yield
+        finally:
+            lock["free_lock"](adapter)
+
+    @contextmanager
     def exclusively(self) -> Iterator[None]:
         """Keep other landings out of the database until the end.
 
@@ -550,6 +618,17 @@ class Database:
             yield
         finally:
             self.adapter.fetchone(f"SELECT PG_ADVISORY_UNLOCK({_LANDING_LOCK})")
+
+
+def _macros_of(path: Path) -> dict[str, t.Any]:
+    """Return what a file of macros defines: no package has it, SQLMesh loads it from the file."""
+    from sqlmesh import macro
+
+    known = macro.get_registry()
+    try:
+        return runpy.run_path(str(path))
+    finally:
+        macro.set_registry(known)  # or SQLMesh would take these for its own
 
 
 def _reason(error: Exception) -> str:
