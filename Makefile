@@ -8,8 +8,7 @@ FUNNEL := $(BIN)/python -m pipedrive_funnel
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
     --dist loadgroup --no-loadscope-reorder
 LAND := $(FUNNEL) land $(if $(SOURCE),csv "$$SOURCE",api) --gateway $(GATEWAY)
-export SOURCE # a path may hold blanks
-export ENVIRONMENT MARKDOWN
+export SOURCE DIR BACKUP ENVIRONMENT MARKDOWN # a path may hold blanks
 
 # CI passes settings that are not set as empty variables: for config.yaml they are to be none
 $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
@@ -19,7 +18,8 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh health pr drop check test test-faults audit lint format insights ui ide clean
+.PHONY: help install dev prod land refresh health pr drop check test test-faults audit lint format \
+    insights ui ide backup restore clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -95,6 +95,12 @@ ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
 
 ide: install ## Open SQLMesh's whole UI there: edit, plan (prod, too) and query
 	@$(FUNNEL) ui --ide --gateway $(GATEWAY)
+
+backup: install ## Write the database to one file in backups/ (or DIR=DIR)
+	@$(FUNNEL) backup $(if $(DIR),"$$DIR") --gateway $(GATEWAY)
+
+restore: install ## Put a backup (BACKUP=FILE) in an empty database; REPLACE=1: in any
+	@$(FUNNEL) restore $(if $(BACKUP),"$$BACKUP") $(if $(REPLACE),--replace) --gateway $(GATEWAY)
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal

@@ -168,6 +168,34 @@ def ui_command(gateway: str | None, port: int, ide: bool) -> None:
     serve(gateway, port, ide=ide)
 
 
+@commands.command("backup", short_help="Write the database to one file.")
+@click.argument("directory", type=DIRECTORY, metavar="[DIR]", required=False)
+@gateway_option
+def backup_command(directory: Path | None, gateway: str | None) -> None:
+    """Write the database to one file in DIR (backups/ unless told), which `restore` takes.
+
+    It holds what was landed, all environments, and SQLMesh's state, and so personal data.
+    """
+    from pipedrive_funnel.backup.command import backup
+
+    backup(directory, gateway)
+
+
+@commands.command("restore", short_help="Put a backup in place of the database.")
+@click.argument("file", type=DIRECTORY)
+@click.option("--replace", is_flag=True, help="Also where the database is not empty.")
+@gateway_option
+def restore_command(file: Path, replace: bool, gateway: str | None) -> None:
+    """Put the backup in FILE in place of the database, which must be empty.
+
+    A database of the name that it had gets all of it. One of another name gets what was landed, and
+    `build` makes the rest.
+    """
+    from pipedrive_funnel.backup.command import restore
+
+    restore(file, gateway, replace=replace)
+
+
 # --- landing --------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,8 @@ def served(project: Path, *options: str) -> t.Iterator[Ask]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("ui") / "project")
     (project / ".env").write_text(SECRET)
+    (project / "backups").mkdir()
+    (project / "backups" / "pipedrive.dump").write_text(SECRET)
     return project
 
 
@@ -102,7 +104,10 @@ def test_a_foreign_page_or_name_gets_nothing(catalog: Ask, headers: dict[str, st
         assert len(text.splitlines()) == 1
 
 
-@pytest.mark.parametrize("path", [".env", "./.env", "models/../.env", "%2eenv", ".env.local"])
+@pytest.mark.parametrize(
+    "path",
+    [".env", "./.env", "models/../.env", "%2eenv", ".env.local", "backups/pipedrive.dump"],
+)
 def test_secrets_are_hidden(catalog: Ask, path: str) -> None:
     status, text = catalog("GET", f"/api/files/{path}")
     assert status == 404

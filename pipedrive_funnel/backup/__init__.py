@@ -1,0 +1,1 @@
+"""Backups of a database, and their restoration: `make backup` and `make restore`."""
