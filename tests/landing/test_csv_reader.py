@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from pipedrive_funnel import warehouse
 from pipedrive_funnel.__main__ import main
 from pipedrive_funnel.contract import read_tables
 from pipedrive_funnel.export.check import find_defects
 from pipedrive_funnel.export.reader import REJECTS_AT_MOST, CsvFile, ExportError, open_export
-from pipedrive_funnel.landing import command
 from tests.support.warehouse import PROJECT
 
 TABLES = read_tables()
@@ -641,14 +642,22 @@ def test_so_many_bad_rows_that_the_file_is_wrong(tmp_path: Path, bad: str):
 # --- the command, where it needs no database ------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the settings of the project alone, without those of the person who runs the tests."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copyfile(PROJECT / "config.yaml", project / "config.yaml")
+    return project
+
+
 @pytest.fixture
-def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make sure that no database is opened: then none is written to."""
-
-    def refuse(*_: object) -> t.NoReturn:
-        raise AssertionError("a database was opened")
-
-    monkeypatch.setattr(command, "Database", refuse)
+def no_database(project: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[None]:
+    """Make sure that no database is opened: that would make its file."""
+    file = project / "pipedrive.duckdb"
+    monkeypatch.setattr(warehouse, "PROJECT", project)
+    monkeypatch.setenv("SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE", str(file))
+    yield
+    assert not file.exists()
 
 
 pytestmark = pytest.mark.usefixtures("no_database")

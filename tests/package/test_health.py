@@ -185,6 +185,15 @@ def test_a_blocked_run_is_unhealthy_until_any_run_succeeds(warehouse: Warehouse)
     assert told["run"]["at"] > before
 
 
+def test_an_export_that_is_not_there_is_a_failed_landing(warehouse: Warehouse) -> None:
+    with changed(warehouse):
+        assert run_command(warehouse, "land", "csv", "nowhere").code == 2
+        done, told = check(warehouse)
+    assert done.code == 1
+    assert statuses(told) == ["failed", "ok", "ok"]
+    assert told["landing"]["reason"] == "nowhere is no directory. Name the one with the six files."
+
+
 def test_a_promotion_that_was_killed_is_noticed(warehouse: Warehouse) -> None:
     with changed(warehouse, "UPDATE sqlmesh._environments SET finalized_ts = NULL"):
         done, told = check(warehouse)
