@@ -183,7 +183,7 @@ def test_a_blocked_audit_is_told_with_its_model_and_rows(
     sentence = told.done.err.replace(" See above.", "").strip()
     assert said == sentence
     assert blocked == (
-        "Blocked: pipedrive_staging.stg_deal_changes has 1 row against changes_hold_ids."
+        "Blocked: pipedrive_staging.stg_deal_changes has 1 row against changes_are_valid."
     )
     assert any(line.startswith("Database: ") for line in others)
     assert "Anna" not in told.text

@@ -176,7 +176,7 @@ def test_a_blocked_run_is_unhealthy_until_any_run_succeeds(warehouse: Warehouse)
     done, told = check(warehouse)
     assert done.code == 1
     assert statuses(told) == ["ok", "failed", "ok"]
-    assert "has 1 row against changes_hold_ids." in told["run"]["reason"]
+    assert "has 1 row against changes_are_valid." in told["run"]["reason"]
     before = told["run"]["at"]
     warehouse.execute("DELETE FROM pipedrive_raw.deal_changes WHERE new_value = 'Won'")
     assert warehouse.run("prod", ignore_cron=True).error is None
