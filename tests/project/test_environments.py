@@ -147,17 +147,22 @@ def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
     assert february(warehouse, "prod") == FEBRUARY
 
 
-def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse) -> None:
+@pytest.mark.parametrize("audit", ["log_is_not_halved", "log_is_not_empty"])
+def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse, audit: str) -> None:
+    """Not even where a shorter log is said to be meant."""
     before = in_prod.table(REPORT, "prod")
     changes = in_prod.path / "seeds" / "deal_changes.csv"
     good = changes.read_text()
     changes.write_text(good.splitlines()[0] + "\n")
     in_prod.close()
-    outcome = in_prod.plan("prod")
+    meant = str(audit == "log_is_not_empty").lower()
+    settings = in_prod.settings | {"SQLMESH__VARIABLES__ALLOW_HALVED_LOG": meant}
+    emptied = replace(in_prod, settings=settings)
+    outcome = emptied.plan("prod")
+    emptied.close()
     changes.write_text(good)
     assert outcome.error is not None
-    assert "'log_is_not_empty' audit error: 1 row failed" in outcome.output
-    in_prod.close()
+    assert f"'{audit}' audit error: 1 row failed" in outcome.output
     assert in_prod.table(REPORT, "prod").equals(before)
 
 
