@@ -377,7 +377,10 @@ def test_a_monitor_may_be_a_role_of_its_own(
 
 def test_make_health_asks_the_gateway() -> None:
     done = subprocess.run(
-        ["make", "--just-print", "--assume-old", ".venv/installed", "health", "GATEWAY=postgres"],
+        [
+            *("make", "--no-print-directory", "--just-print", "--assume-old", ".venv/installed"),
+            *("health", "GATEWAY=postgres"),
+        ],
         cwd=PROJECT,
         capture_output=True,
         text=True,
