@@ -115,7 +115,7 @@ def _items(database: Database, now: datetime, max_age: timedelta) -> dict[str, I
                 items = {
                     LANDING: _landing(rows, read_tables(database.project)),
                     RUN: _run(rows),
-                    PROMOTION: _promotion(rows, on_postgres=database.is_on_postgres),
+                    PROMOTION: _promotion(rows, on_postgres=database.engine == "postgres"),
                 }
         except psycopg2.errors.InsufficientPrivilege as error:
             raise DatabaseError(

@@ -30,6 +30,7 @@ from pipedrive_funnel.terminal import say
 if t.TYPE_CHECKING:
     import dlt
     from sqlmesh.core.engine_adapter import EngineAdapter
+    from sqlmesh.core.snapshot import Snapshot
 
     from pipedrive_funnel.context import FunnelContext
 
@@ -180,14 +181,9 @@ class Database:
         return "adapter" in vars(self)
 
     @property
-    def is_on_postgres(self) -> bool:
-        """Whether the database is PostgreSQL, and not DuckDB."""
-        return self._connection.type_ == "postgres"
-
-    @property
     def is_missing(self) -> bool:
         """Whether there is no DuckDB file yet."""
-        return not self.is_on_postgres and not Path(self.address).exists()
+        return self.engine == "duckdb" and not Path(self.address).exists()
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[str], list[tuple]]]:
@@ -201,7 +197,7 @@ class Database:
         """
         import duckdb
 
-        if self.is_on_postgres:
+        if self.engine == "postgres":
             self.adapter.execute("SET default_transaction_read_only TO on")
             self.adapter.execute("SET statement_timeout TO '10s'")
             yield self.adapter.fetchall
@@ -312,20 +308,25 @@ class Database:
     def grains_of(self, environment: str) -> dict[str, list[str]]:
         """Return the columns that identify a row, for each mart of a planned environment."""
         from sqlglot import exp
-        from sqlmesh.core.environment import Environment
 
-        state = self._reached.state_reader
-        planned = state.get_environment(Environment.sanitize_name(environment))
-        snapshots = state.get_snapshots(planned.snapshots).values() if planned else ()
         return {
             snapshot.model.view_name: [
                 column.name
                 for grain in snapshot.model.grains
                 for column in grain.find_all(exp.Column)
             ]
-            for snapshot in snapshots
-            if snapshot.is_model and snapshot.model.schema_name == self.schema_of("prod")
+            for snapshot in self._snapshots_of(environment)
+            if snapshot.model.schema_name == self.schema_of("prod")
         }
+
+    def _snapshots_of(self, environment: str) -> list[Snapshot]:
+        """Return the models of an environment, as it was planned last; none if it never was."""
+        from sqlmesh.core.environment import Environment
+
+        state = self._reached.state_reader
+        planned = state.get_environment(Environment.sanitize_name(environment))
+        found = state.get_snapshots(planned.snapshots).values() if planned else ()
+        return [snapshot for snapshot in found if snapshot.is_model]
 
     def reads_landed(self, environment: str) -> bool:
         """Tell whether an environment exists and reads landed tables, not the sample."""
@@ -433,10 +434,10 @@ class Database:
         """
         if not self.tables_of(environment):
             raise DatabaseError(f"There is no environment {environment} to audit. Make it first.")
-        context = self._reached
-        planned = context.state_reader.get_environment(environment)
-        assert planned
-        snapshots = context.state_reader.get_snapshots(planned.snapshots).values()
+        evaluator = self._reached.snapshot_evaluator
+        snapshots = self._snapshots_of(environment)
+        by_name = {snapshot.name: snapshot for snapshot in snapshots}
+        now = datetime.now(UTC)
         with self._explained("The audits were not run to the end."):
             return [
                 Audited(
@@ -446,13 +447,8 @@ class Database:
                     result.count or 0,
                 )
                 for snapshot in snapshots
-                if snapshot.is_model
-                for result in context.snapshot_evaluator.audit(
-                    snapshot,
-                    snapshots={other.name: other for other in snapshots},
-                    start="1970-01-01",
-                    end=datetime.now(UTC),
-                    execution_time=datetime.now(UTC),
+                for result in evaluator.audit(
+                    snapshot, snapshots=by_name, start="1970-01-01", end=now, execution_time=now
                 )
             ]
 

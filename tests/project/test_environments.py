@@ -186,40 +186,40 @@ def test_a_log_that_was_cut_off_does_not_reach_prod_unless_it_is_meant(in_prod: 
     assert outcome.error is None, outcome.output
 
 
-def test_a_step_that_was_lost_does_not_reach_prod_unless_it_is_meant(
-    new_warehouse: t.Callable[..., Warehouse],
-) -> None:
-    warehouse = new_warehouse("duckdb", core=True)
-    edit_file(
-        warehouse.path / "seeds" / "funnel_steps.csv", "2,Step 2: Qualified Lead,stage,2\n", ""
-    )
-    outcome = warehouse.plan("prod")
-    assert outcome.error is not None
-    assert "'entries_are_in_funnel' audit error: 1 row failed" in outcome.output
-    warehouse.close()
-    settings = warehouse.settings | {"SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL": "2, 14"}
-    meant = replace(warehouse, settings=settings)
-    outcome = meant.plan("prod")
-    assert outcome.error is None, outcome.output
-    meant.close()
+LOST = [("2,Step 2: Qualified Lead,stage,2\n", "")]
+SWAPPED = [
+    ("Needs Assessment,stage,3\n", "Needs Assessment,stage,5\n"),
+    ("Negotiation,stage,5\n", "Negotiation,stage,3\n"),
+]
 
 
-def test_steps_that_were_swapped_do_not_reach_prod_unless_it_is_meant(
+@pytest.mark.parametrize(
+    ("edits", "said", "variable", "meant"),
+    [
+        (LOST, "'entries_are_in_funnel' audit error: 1 row", "STAGES_OUTSIDE_FUNNEL", "2, 14"),
+        (SWAPPED, "'steps_bear_own_names' audit error: 2 rows", "STEPS_WITH_OTHER_NAMES", "3, 5"),
+    ],
+    ids=("lost", "swapped"),
+)
+def test_steps_that_were_lost_or_swapped_do_not_reach_prod_unless_it_is_meant(
     new_warehouse: t.Callable[..., Warehouse],
+    edits: list[tuple[str, str]],
+    said: str,
+    variable: str,
+    meant: str,
 ) -> None:
     warehouse = new_warehouse("duckdb", core=True)
-    steps = warehouse.path / "seeds" / "funnel_steps.csv"
-    edit_file(steps, "Needs Assessment,stage,3\n", "Needs Assessment,stage,5\n")
-    edit_file(steps, "Negotiation,stage,5\n", "Negotiation,stage,3\n")
+    for old, new in edits:
+        edit_file(warehouse.path / "seeds" / "funnel_steps.csv", old, new)
     outcome = warehouse.plan("prod")
     assert outcome.error is not None
-    assert "'steps_bear_own_names' audit error: 2 rows failed" in outcome.output
+    assert f"{said} failed" in outcome.output
     warehouse.close()
-    settings = warehouse.settings | {"SQLMESH__VARIABLES__STEPS_WITH_OTHER_NAMES": "3, 5"}
-    meant = replace(warehouse, settings=settings)
-    outcome = meant.plan("prod")
+    settings = warehouse.settings | {f"SQLMESH__VARIABLES__{variable}": meant}
+    as_meant = replace(warehouse, settings=settings)
+    outcome = as_meant.plan("prod")
     assert outcome.error is None, outcome.output
-    meant.close()
+    as_meant.close()
 
 
 def test_rolling_back_a_release_shows_its_definition_with_the_data_of_today(

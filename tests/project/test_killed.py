@@ -22,7 +22,7 @@ from tests.support.exports import START, change_export, new_export
 from tests.support.init_script import run_init_script
 from tests.support.landed import LANDED
 from tests.support.landing import assert_prod_shows, land_files
-from tests.support.readers import Polls, polling
+from tests.support.readers import QUERY, Polls, connect_as, polling
 from tests.support.reliability import note
 from tests.support.warehouse import REPORT, Warehouse
 
@@ -102,6 +102,16 @@ def seconds_of(warehouse: Warehouse, *arguments: str) -> float:
     return time.monotonic() - begun
 
 
+def kill_and_repeat(warehouse: Warehouse, seconds: float, *arguments: str) -> None:
+    """Kill a command after some seconds: enough to import SQLMesh. Then let it run to its end."""
+    process = started(warehouse, *arguments)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = run_command(warehouse, *arguments)
+    assert done.code == 0, done.out + done.err
+
+
 def test_a_plan_that_is_killed_at_any_moment_can_be_repeated(
     warehouse: Warehouse, export: Path
 ) -> None:
@@ -111,13 +121,7 @@ def test_a_plan_that_is_killed_at_any_moment_can_be_repeated(
     with polling(warehouse) as polls:
         for number in range(1, KILLS + 1):
             name = rename_first_step(warehouse, number)
-            process = started(warehouse, "build", "prod")
-            # Before it has imported SQLMesh there is nothing to kill
-            time.sleep(undisturbed * chance.uniform(0.4, 1))
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            done = run_command(warehouse, "build", "prod")
-            assert done.code == 0, done.out + done.err
+            kill_and_repeat(warehouse, undisturbed * chance.uniform(0.4, 1), "build", "prod")
             assert first_step(warehouse) == {name}
             assert_prod_shows(warehouse, export)
     assert polls.failures == []
@@ -134,12 +138,7 @@ def test_a_run_that_is_killed_at_any_moment_can_be_repeated(
     with polling(warehouse) as polls:
         for number in range(101, 101 + KILLS):
             land_more(warehouse, export, number)
-            process = started(warehouse, "refresh", "prod")
-            time.sleep(undisturbed * chance.uniform(0.4, 1))
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            done = run_command(warehouse, "refresh", "prod")
-            assert done.code == 0, done.out + done.err
+            kill_and_repeat(warehouse, undisturbed * chance.uniform(0.4, 1), "refresh", "prod")
             assert_prod_shows(warehouse, export)
     assert polls.failures == []
     note("killed runs", said(polls, f"{KILLS} refreshes, killed at random moments"))
@@ -174,8 +173,6 @@ def test_a_plan_killed_while_it_promotes_is_repaired_by_the_next_refresh(
 
 def _shows_new(warehouse: Warehouse, name: str) -> bool:
     """Tell whether any view of prod has the new version."""
-    from tests.support.readers import QUERY, connect_as
-
     with closing(connect_as("bi_reader", warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute(QUERY)
         return name in cursor.fetchone()
