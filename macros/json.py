@@ -6,6 +6,8 @@ from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.core.macros import MacroEvaluator, RuntimeStage
 
+ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"  # and no backslash that is escaped itself
+
 
 @macro()
 def json_elements(evaluator: MacroEvaluator, array: exp.Expression) -> exp.Expression:
@@ -23,17 +25,24 @@ def json_elements(evaluator: MacroEvaluator, array: exp.Expression) -> exp.Expre
 
 @macro()
 def is_json_array(evaluator: MacroEvaluator, text: exp.Expression) -> exp.Expression:
-    """Return a condition: the TEXT is a JSON array; NULL when it is NULL.
+    r"""Return a condition: the TEXT is a JSON array that can be taken apart; NULL when it is NULL.
 
-    Serves PostgreSQL, 16 or newer, and DuckDB.
+    An array with an escape that is no character of a text, such as \u0000 or half of a pair, is
+    JSON, and yet PostgreSQL fails on it. Serves PostgreSQL, 16 or newer, and DuckDB.
 
     Example: `WHERE NOT @is_json_array(options)`
     """
     if _on_duckdb(evaluator):
         is_valid = exp.func("JSON_VALID", text)
         is_array = exp.func("JSON_TYPE", text).eq(exp.Literal.string("ARRAY"))
-        return exp.Case().when(is_valid, is_array).else_(is_valid.copy())
-    return exp.paren(exp.Is(this=text, expression=exp.JSON(this="ARRAY")))
+        has_nul = exp.func("REGEXP_MATCHES", text.copy(), exp.Literal.string(ESCAPED_NUL))
+        return (
+            exp.Case().when(is_valid, exp.and_(is_array, exp.not_(has_nul))).else_(is_valid.copy())
+        )
+    is_array = exp.Is(this=text, expression=exp.JSON(this="ARRAY"))
+    # Only the type JSONB looks at escapes
+    is_text = exp.func("PG_INPUT_IS_VALID", text.copy(), exp.Literal.string("jsonb"))
+    return exp.paren(exp.and_(is_array, is_text))
 
 
 def _on_duckdb(evaluator: MacroEvaluator) -> bool:
