@@ -23,7 +23,7 @@ from pathlib import Path
 from pipedrive_funnel import PROJECT
 from pipedrive_funnel.contract import FUNNEL_STEPS, file_columns, read_tables
 from pipedrive_funnel.errors import FunnelError
-from pipedrive_funnel.export.judge import Judge, Unreadable
+from pipedrive_funnel.export.judge import Judge, Unreadable, printable
 
 LISTED = 5  # defects of a file that are described; the others are counted
 STEPS_FILE = "funnel_steps.csv"
@@ -75,7 +75,7 @@ def check_steps(path: Path, name: str, *, outside: Collection[str] | None = None
         mapped = {key for _, (source, key) in _values(path, "source", "key") if source == "stage"}
         stages = _values(path.with_name("stages.csv"), "stage_id", "stage_name")
         described += [
-            f"{name}: stage {stage} ({label}) has no step. "
+            f"{name}: stage {printable(f'{stage} ({label})')} has no step. "
             "Add one, or list the stage in stages_outside_funnel in config.yaml."
             for stage, label in ((key.removesuffix(".0"), text) for _, (key, text) in stages)
             if stage not in mapped and stage not in outside
@@ -93,7 +93,8 @@ def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:
     for line, (source, key) in _values(path, "source", "key"):
         if source in known and key and key not in known[source]:
             there = textwrap.shorten(", ".join(known[source]), 200, placeholder=" ...")
-            yield line, f"no {KEYS_OF_STEPS[source][2]} {key}; there are {there or 'none'}"
+            reason = f"no {KEYS_OF_STEPS[source][2]} {key}; there are {there or 'none'}"
+            yield line, printable(reason)
 
 
 def _values(path: Path, *columns: str) -> list[tuple[int, list[str]]]:

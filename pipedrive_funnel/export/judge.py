@@ -233,6 +233,11 @@ def normalized(header: Sequence[str]) -> list[str]:
     return [name.strip().lower() for name in header]
 
 
+def printable(text: str) -> str:
+    """Return a text with escapes in place of what a terminal would obey, or not show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _well_formed_fields(text: str) -> int:
     """Count the fields of a row before the one whose quotes are wrong."""
     fields, place = 0, 0
@@ -244,7 +249,7 @@ def _well_formed_fields(text: str) -> int:
 def _header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
     """Yield the defects of a file's column names, given the columns that it must have."""
     if len(header) == 1 < len(types):
-        yield f"{header[0]!r} is a single column. Separate the columns with commas."
+        yield f"{reprlib.repr(header[0])} is a single column. Separate the columns with commas."
         return
     names = normalized(header)
     for column in types:
@@ -256,9 +261,10 @@ def _header_defects(header: Sequence[str], types: Mapping[str, str]) -> Iterator
 
 def _found(missing: str, header: Sequence[str], types: Mapping[str, str]) -> str:
     """Say which columns a file has instead, and which of them may be the missing one."""
-    found = f"the file has {textwrap.shorten(', '.join(header), 200, placeholder=' ...')}."
+    names = textwrap.shorten(", ".join(header), 200, placeholder=" ...")
+    found = f"the file has {printable(names)}."
     others = [name for name in normalized(header) if name not in types]
-    similar = difflib.get_close_matches(missing, others, n=1)
+    similar = [printable(name) for name in difflib.get_close_matches(missing, others, n=1)]
     advice = f"Rename {similar[0]} if that is it." if similar else "Add it to the export."
     return f"{found} {advice}"
 

@@ -93,6 +93,12 @@ def test_good_files(tmp_path: Path, content: str):
             "Rename due_date if that is it.",
         ),
         (
+            "id,name,done,due_t\x1b[31mo,\u202eodd\n",
+            "line 1: column due_to is missing, "
+            "the file has id, name, done, due_t\\x1b[31mo, \\u202eodd. "
+            "Rename due_t\\x1b[31mo if that is it.",
+        ),
+        (
             "id,name,done,due_to,ID\n1,Ann,True,2024-01-31,1\n",
             "line 1: column id is there 2 times. Keep one.",
         ),
@@ -141,6 +147,12 @@ def test_good_files(tmp_path: Path, content: str):
 )
 def test_bad_files(tmp_path: Path, content: str | bytes, defect: str):
     assert check(tmp_path, content) == [f"seeds/t.csv, {defect}"]
+
+
+def test_a_file_without_line_breaks_is_not_shown_whole(tmp_path: Path):
+    (defect,) = check(tmp_path, "x" * 10_000_000)
+    said = "'xxxxxxxxxxxx...xxxxxxxxxxxxx' is a single column. Separate the columns with commas."
+    assert defect == f"seeds/t.csv, line 1: {said}"
 
 
 def test_the_first_defects_are_described_and_all_are_counted(tmp_path: Path):
@@ -434,12 +446,38 @@ def test_the_command_names_every_bad_file(tmp_path: Path, capsys: pytest.Capture
     assert "project/seeds/users.csv, line 1: the file is empty." in users
 
 
-def test_a_bad_value_stops_the_plan_before_anything_is_touched(tmp_path: Path):
+BAD_SEEDS = {  # files that pandas reads: content, defect
+    "activity": (
+        "activity_id,type,assigned_to_user,deal_id,done,due_to\n1e400,call,1,1,True,\n",
+        "line 2: column activity_id holds '1e400', which is no BIGINT. Write a whole number",
+    ),
+    "activity_types": (
+        "id,name,active,type\n1,Ca\0ll,Yes,meeting\n",
+        "line 2: column name holds 'Ca\\x00ll', which is no TEXT. Write it without the NUL",
+    ),
+    "fields": (
+        "ID,FIELD_KEY,\x1b[31mNAME,FIELD_VALUE_OPTIONS\n",
+        "line 1: column name is missing, the file has ID, FIELD_KEY, \\x1b[31mNAME, FIELD_VALUE",
+    ),
+    "stages": (
+        "stage_id,stage_name\n1,Lead\n2\n",
+        "line 3: the row has 1 fields, the header 2. Complete it.",
+    ),
+    "users": (
+        "name,id,email,modified\n1,'); DROP TABLE users;--,,\n",
+        'line 2: column id holds "\'); DROP TABLE users;--", which is no BIGINT. Write a whole',
+    ),
+}
+
+
+def test_bad_values_stop_the_plan_before_anything_is_touched(tmp_path: Path):
     project = copy_project(tmp_path / "project")
     changes = project / "seeds" / "deal_changes.csv"
     lines = changes.read_text().splitlines(keepends=True)
     lines[41] = "1001,2024-02-30 [/b],stage_id,3\n"
     changes.write_text("".join(lines))
+    for name, (content, _) in BAD_SEEDS.items():
+        (project / "seeds" / f"{name}.csv").write_text(content)
 
     plan = subprocess.run(
         [
@@ -460,4 +498,6 @@ def test_a_bad_value_stops_the_plan_before_anything_is_touched(tmp_path: Path):
         "Write a time in UTC from 1970 to 2099 such as 2024-01-31 23:59:59, or a day."
         in plan.stdout
     )
+    for name, (_, defect) in BAD_SEEDS.items():
+        assert f"validexportfile: seeds/{name}.csv, {defect}" in plan.stdout
     assert not list(tmp_path.rglob("*.duckdb"))
