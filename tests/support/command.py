@@ -51,7 +51,8 @@ def run_command(
         patch.setattr(warehouse, "PROJECT", in_.path)
         for name, value in settings.items():
             patch.setenv(name, value)
-        code = main([*map(str, arguments), "--gateway", in_.gateway])
+        gateway = [] if arguments[0] == "check" else ["--gateway", in_.gateway]
+        code = main([*map(str, arguments), *gateway])
     return Done(code, out.getvalue(), err.getvalue())
 
 
