@@ -21,6 +21,7 @@ from sqlmesh.core.console import NoopConsole
 from sqlmesh.utils.errors import AuditError, NodeAuditsErrors
 
 from pipedrive_funnel.differences import ELLIPSIS, changes
+from pipedrive_funnel.errors import lost_connection
 from pipedrive_funnel.terminal import console, say, say_command
 
 if t.TYPE_CHECKING:
@@ -44,6 +45,7 @@ class FunnelConsole(NoopConsole):
 
     Attributes:
         built: how many tables and views the last plan or run has built.
+        has_published: whether the last plan has begun to point views at new tables.
         failures: what went wrong, in a line each; it has been printed, with more.
         option: the option with which `sqlmesh` reaches the same database.
 
@@ -58,6 +60,7 @@ class FunnelConsole(NoopConsole):
 
         """
         self.built = 0
+        self.has_published = False
         self.failures: list[str] = []
         self._project = project
         self._fetch = fetch
@@ -72,6 +75,7 @@ class FunnelConsole(NoopConsole):
     def show_changes(self, plan: Plan) -> None:
         """Show how the models differ from those of the environment."""
         diff = plan.context_diff
+        self.has_published = False
         self._new_versions = {
             diff.snapshots[key].name for key in plan.context_diff.unpromoted_models
         }
@@ -176,6 +180,7 @@ class FunnelConsole(NoopConsole):
 
     def start_promotion_progress(self, snapshots: list[t.Any], *_: t.Any, **__: t.Any) -> None:
         """Begin to point the views of the environment at its tables."""
+        self.has_published = True
         self._start("Publishing", len(snapshots))
 
     def update_promotion_progress(self, *_: t.Any, **__: t.Any) -> None:
@@ -226,12 +231,16 @@ class FunnelConsole(NoopConsole):
 
     def log_failed_models(self, errors: list[NodeExecutionFailedError]) -> None:
         """Show the models that could not be built, and the rows that an audit found."""
+        losses = list(filter(None, map(lost_connection, errors)))
+        if losses:  # no model is to blame, and those that were at work say the same
+            self.failures.append(losses[0])
+            say(f"\n{losses[0]}", style="red")
         for error in errors:
             name = getattr(error.node, "snapshot_name", None) or getattr(error.node, "name", "")
             if isinstance(error.__cause__, NodeAuditsErrors):
                 for failure in error.__cause__.errors:
                     self._show_failure(name, failure)
-            else:
+            elif not lost_connection(error):
                 reason = str(error.__cause__ or error).strip()
                 self.failures.append(f"Failed: {_short(name)}: {reason}")
                 say(f"\nFailed: {_short(name)}", style="red")

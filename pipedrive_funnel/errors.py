@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import typing as t
@@ -100,15 +101,58 @@ def _fail(code: int, *lines: str) -> int:
     return code
 
 
+def said_by_database(error: BaseException | None) -> str | None:
+    """Return what the database says in an error, or in one that it wraps, on one line."""
+    return next(filter(None, map(_of_database, _wrapped(error))), None)
+
+
+def lost_connection(error: BaseException | None) -> str | None:
+    """Return a sentence if an error, or one that it wraps, means that PostgreSQL has gone away."""
+    lost = next(filter(_is_lost, _wrapped(error)), None)
+    return lost and _of_database(lost)
+
+
 def _reason_of(error: BaseException | None) -> str | None:
     """Return the message of the database or the machine, whose errors dlt and SQLMesh wrap."""
+    for cause in _wrapped(error):
+        if said := _of_database(cause):
+            return said
+        if isinstance(cause, OSError):
+            return f"The machine says: {cause}"
+    return None
+
+
+def _wrapped(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it wraps."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _of_database(error: BaseException) -> str | None:
+    """Return the message of an error of the database; None of any other."""
     import duckdb
     import psycopg2
 
-    while error is not None:
-        if isinstance(error, duckdb.Error | psycopg2.Error):
-            return f"The database says: {' '.join(str(error).split())}"
-        if isinstance(error, OSError):
-            return f"The machine says: {error}"
-        error = error.__cause__ or error.__context__
+    if _is_lost(error):
+        said = re.split(r"failed: (?:FATAL: *)?", str(error))[-1].strip()
+        first, *_ = said.splitlines() or ["no reason was given"]
+        return (
+            f"The connection to PostgreSQL is lost: {first.rstrip('.')}. "
+            "Give the command again when the server answers."
+        )
+    if isinstance(error, duckdb.Error | psycopg2.Error):
+        return f"The database says: {' '.join(str(error).split())}"
     return None
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that a connection has ended, or cannot be made.
+
+    The codes 57P are of servers that shut down, crash or start; without a code, none has answered.
+    """
+    import psycopg2
+
+    if isinstance(error, psycopg2.OperationalError):
+        return error.pgcode is None or error.pgcode.startswith(("57P", "08"))
+    return isinstance(error, psycopg2.InterfaceError)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pipedrive_funnel import PROJECT
 from pipedrive_funnel.contract import SCHEMA, read_tables
-from pipedrive_funnel.errors import FunnelError
+from pipedrive_funnel.errors import FunnelError, said_by_database
 from pipedrive_funnel.landing.dlt_settings import configure_dlt
 from pipedrive_funnel.landing.scratch import scratch_directory
 from pipedrive_funnel.terminal import say
@@ -369,7 +369,10 @@ class Database:
         from sqlmesh.utils.errors import ConflictingPlanError
 
         self.check_raw_tables()
-        with self._explained(f"{environment} was not built, and nothing was published."):
+        with self._explained(
+            f"{environment} was not built, and nothing was published.",
+            f"The plan of {environment} did not end: some views may show what they did before.",
+        ):
             try:
                 return self._apply(environment)
             except ConflictingPlanError:
@@ -485,8 +488,12 @@ class Database:
         return context
 
     @contextmanager
-    def _explained(self, consequence: str) -> Iterator[None]:
+    def _explained(self, consequence: str, once_published: str = "") -> Iterator[None]:
         """Log SQLMesh's work inside, and turn its errors into one that people understand.
+
+        Args:
+            consequence: what it means that the work has failed.
+            once_published: the same of a plan that had begun to point views at new tables.
 
         Raises:
             BuildError: SQLMesh has failed.
@@ -508,6 +515,8 @@ class Database:
         except (SQLMeshError, SqlglotError, ValueError) as error:
             failures = self._console.failures
             said = SEE_ABOVE if failures else _reason(error)
+            if self._console.has_published:
+                consequence = once_published
             raise BuildError(f"{consequence} {said}", failures) from error
 
     # --- landing ----------------------------------------------------------------------------------
@@ -633,4 +642,4 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error.__context__, psycopg2.errors.RaiseException):
         return str(error.__context__.diag.message_primary)
-    return str(error)
+    return said_by_database(error) or str(error)
