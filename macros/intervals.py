@@ -20,27 +20,3 @@ def last_arrival(evaluator: MacroEvaluator) -> exp.Expression:
     is_sample = evaluator.var("raw_schema") == "pipedrive_seed"
     end = "@end_ts::TIMESTAMP" if is_sample else "TIMESTAMP '9999-12-31'"
     return evaluator.transform(exp.maybe_parse(end, dialect="postgres"))
-
-
-@macro()
-def forget_deals_with_removed_changes(evaluator: MacroEvaluator) -> exp.Expression | None:
-    """Delete the rows of deals whose changes were removed in the interval or later.
-
-    The model's query then gives what is left of them. The merge of an incremental model replaces
-    rows and adds some, but never deletes one. A table that is only being created has none.
-
-    Example: `@forget_deals_with_removed_changes();` before the query
-    """
-    if evaluator.runtime_stage != RuntimeStage.EVALUATING.value:
-        return None
-    return evaluator.transform(
-        exp.maybe_parse(
-            """
-            DELETE FROM @this_model WHERE deal_id IN (
-              SELECT deal_id FROM pipedrive_intermediate.int_touched_deals
-              WHERE changes_removed_at >= @start_ts::TIMESTAMP
-            )
-            """,
-            dialect="postgres",
-        )
-    )

@@ -91,6 +91,11 @@ class Table:
         return self.name in LOGS
 
     @property
+    def is_by_deal(self) -> bool:
+        """Whether its rows belong to deals, which a run rebuilds when one arrives or goes."""
+        return self.has_file and "deal_id" in self.columns
+
+    @property
     def has_file(self) -> bool:
         """Whether an export has a file for this table."""
         return self.name not in NOTED_BY_LANDING

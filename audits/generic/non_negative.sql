@@ -1,5 +1,8 @@
 AUDIT (
-  name non_negative
+  name non_negative,
+  defaults (
+    condition = TRUE
+  )
 );
 
 /* A returned row has a negative number in one of the columns. */
@@ -7,4 +10,4 @@ SELECT
   *
 FROM @this_model
 WHERE
-  @REDUCE(@EACH(@columns, column -> column < 0), (a, b) -> a OR b)
+  @AND(@REDUCE(@EACH(@columns, column -> column < 0), (a, b) -> a OR b), @condition)

@@ -10,11 +10,15 @@ FROM (
   SELECT
     COUNT(*) AS rows_here
   FROM @this_model
+  WHERE
+    @IF(@raw_schema = 'pipedrive_seed', TRUE, @has_arrived(loaded_at))
 ) AS here
 CROSS JOIN (
   SELECT
     COUNT(*) AS rows_in_source
   FROM @{raw_schema}.@raw_table
+  WHERE
+    @IF(@raw_schema = 'pipedrive_seed', TRUE, @has_arrived(loaded_at))
 ) AS raw_table
 WHERE
   here.rows_here <> raw_table.rows_in_source

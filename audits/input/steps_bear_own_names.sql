@@ -1,5 +1,8 @@
 AUDIT (
-  name steps_bear_own_names
+  name steps_bear_own_names,
+  defaults (
+    condition = TRUE
+  )
 );
 
 /* A returned row is a step that bears the name of another stage or call type than its own: two keys in seeds/funnel_steps.csv were probably swapped. One label of the step that fits is enough, since labels change. If the name is meant, list the step in the variable steps_with_other_names. Argument: label is the column with the name of the stage or call type. */
@@ -10,7 +13,7 @@ WITH labelled_steps AS (
     @label AS own_label
   FROM @this_model
   WHERE
-    NOT @label IS NULL AND NOT funnel_step IS NULL
+    NOT @label IS NULL AND NOT funnel_step IS NULL AND @condition
 )
 SELECT
   steps.funnel_step,

@@ -11,6 +11,8 @@ FROM (
     COUNT(*) AS entries,
     COUNT(stage_exit_timestamp) AS exits
   FROM @this_model
+  WHERE
+    @was_touched(deal_id)
   GROUP BY
     deal_id
 ) AS facts
@@ -19,6 +21,8 @@ FULL JOIN (
     deal_id,
     COUNT(*) AS entries
   FROM pipedrive_intermediate.int_deal_stage_history
+  WHERE
+    @was_touched(deal_id)
   GROUP BY
     deal_id
 ) AS history

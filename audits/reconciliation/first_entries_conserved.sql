@@ -6,12 +6,21 @@ AUDIT (
 SELECT
   COALESCE(facts.deal_id, entries.deal_id) AS deal_id,
   COALESCE(facts.stage_id, entries.stage_id) AS stage_id
-FROM @this_model AS facts
+FROM (
+  SELECT
+    deal_id,
+    stage_id
+  FROM @this_model
+  WHERE
+    @was_touched(deal_id)
+) AS facts
 FULL JOIN (
   SELECT DISTINCT
     deal_id,
     stage_id
   FROM pipedrive_intermediate.int_deal_stage_history
+  WHERE
+    @was_touched(deal_id)
 ) AS entries
   ON facts.deal_id = entries.deal_id AND facts.stage_id = entries.stage_id
 WHERE

@@ -6,6 +6,8 @@ AUDIT (
 SELECT
   deal_id
 FROM @this_model
+WHERE
+  @was_touched(deal_id)
 GROUP BY
   deal_id
 HAVING

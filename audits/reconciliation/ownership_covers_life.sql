@@ -16,6 +16,8 @@ FROM (
     ROW_NUMBER() OVER (PARTITION BY deal_id ORDER BY valid_from) AS position,
     COUNT(*) OVER (PARTITION BY deal_id) AS periods
   FROM @this_model
+  WHERE
+    @was_touched(deal_id)
 ) AS numbered_periods
 WHERE
   (

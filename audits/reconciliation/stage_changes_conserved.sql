@@ -15,7 +15,7 @@ FROM (
     COUNT(*) AS total
   FROM pipedrive_intermediate.int_deal_changes
   WHERE
-    field_key = 'stage_id'
+    field_key = 'stage_id' AND @was_touched(deal_id)
   GROUP BY
     deal_id,
     new_value::BIGINT
@@ -26,6 +26,8 @@ FULL JOIN (
     stage_id,
     COUNT(*) AS total
   FROM @this_model
+  WHERE
+    @was_touched(deal_id)
   GROUP BY
     deal_id,
     stage_id

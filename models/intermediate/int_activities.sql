@@ -1,19 +1,27 @@
 MODEL (
   name pipedrive_intermediate.int_activities,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     intermediate
   ),
   grain (activity_id, deal_id),
   audits (
-    not_null(columns := (activity_id, deal_id, is_completed)),
-    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    not_null(
+      columns := (activity_id, deal_id, is_completed),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(columns := (activity_id, deal_id), condition := @was_touched(deal_id)),
     totals_conserved(
       key := CONCAT(COALESCE(activity_type_key, ''), is_completed::TEXT),
       total := COUNT(*),
       source := pipedrive_staging.stg_activity,
       source_key := CONCAT(COALESCE(activity_type_key, ''), COALESCE(is_completed, FALSE)::TEXT),
-      source_total := COUNT(*)
+      source_total := COUNT(*),
+      source_condition := @was_touched(deal_id),
+      condition := @was_touched(deal_id)
     )
   ),
   description 'One row per activity and deal, with the label of its type and whether it is done. FULL, because an activity flips from open to done. Join stg_users on user_id.',
@@ -28,6 +36,8 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 SELECT
   activities.activity_id::BIGINT AS activity_id,
   activities.deal_id::BIGINT AS deal_id,
@@ -37,7 +47,15 @@ SELECT
   COALESCE(activities.is_completed, FALSE)::BOOLEAN AS is_completed,
   @plausible_time(activities.due_timestamp)::TIMESTAMP AS due_timestamp
 FROM pipedrive_staging.stg_activity AS activities
+JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+  ON activities.deal_id = touched_deals.deal_id
 LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
-  ON activities.activity_type_key = activity_types.activity_type_key;
+  ON activities.activity_type_key = activity_types.activity_type_key
+WHERE
+  touched_deals.loaded_at > @processed_until();
+
+@postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -1,20 +1,26 @@
 MODEL (
   name pipedrive_intermediate.int_completed_activities,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     intermediate
   ),
   grain (activity_id, deal_id),
   audits (
-    not_null(columns := (activity_id, deal_id)),
-    unique_combination_of_columns(columns := (activity_id, deal_id)),
+    not_null(columns := (activity_id, deal_id), condition := @was_touched(deal_id)),
+    unique_combination_of_columns(columns := (activity_id, deal_id), condition := @was_touched(deal_id)),
     totals_conserved(
       key := COALESCE(activity_type_key, ''),
       total := COUNT(*),
       source := pipedrive_intermediate.int_activities,
       source_key := COALESCE(activity_type_key, ''),
       source_total := COUNT(*),
-      source_condition := is_completed
+      source_condition := (
+        is_completed
+      ) AND @was_touched(deal_id),
+      condition := @was_touched(deal_id)
     )
   ),
   description 'One row per completed activity and deal, with the label of its type and the creation of its deal. FULL, as int_activities is. Join stg_users on user_id.',
@@ -29,6 +35,8 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 SELECT
   activities.activity_id::BIGINT AS activity_id,
   activities.deal_id::BIGINT AS deal_id,
@@ -38,9 +46,15 @@ SELECT
   activities.due_timestamp::TIMESTAMP AS due_timestamp,
   deals.creation_logged_at::TIMESTAMP AS deal_created_at
 FROM pipedrive_intermediate.int_activities AS activities
+JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+  ON activities.deal_id = touched_deals.deal_id
 LEFT JOIN pipedrive_intermediate.int_deals AS deals
   ON activities.deal_id = deals.deal_id
 WHERE
-  activities.is_completed;
+  touched_deals.loaded_at > @processed_until() AND activities.is_completed;
+
+@postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -1,16 +1,20 @@
 MODEL (
   name pipedrive_intermediate.int_deal_changes,
-  kind INCREMENTAL_BY_UNIQUE_KEY (
-    unique_key change_id,
-    lookback 1
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
   ),
   tags (
     intermediate
   ),
   grain change_id,
   audits (
-    not_null(columns := (change_id, deal_id, field_key, change_timestamp, loaded_at)),
-    unique_values(columns := change_id)
+    not_null(
+      columns := (change_id, deal_id, field_key, change_timestamp, loaded_at),
+      condition := @was_touched(deal_id)
+    ),
+    unique_values(columns := change_id, condition := @was_touched(deal_id)),
+    changes_are_valid(condition := @was_touched(deal_id))
   ),
   description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals whose rows arrived or were removed in its interval, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
   column_descriptions (
@@ -24,7 +28,7 @@ MODEL (
   )
 );
 
-@forget_deals_with_removed_changes();
+@forget_touched_deals();
 
 WITH changes AS (
   /* A change that was delivered twice is one change, of its first arrival */
@@ -39,7 +43,7 @@ WITH changes AS (
   JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON deliveries.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at >= @start_ts::TIMESTAMP
+    touched_deals.loaded_at > @processed_until()
     AND deliveries.loaded_at <= @last_arrival()
   GROUP BY
     deliveries.change_id,
@@ -89,5 +93,7 @@ LEFT JOIN owners
 @postgres_index(deal_id);
 
 @postgres_index(loaded_at);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

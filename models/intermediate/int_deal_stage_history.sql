@@ -1,16 +1,22 @@
 MODEL (
   name pipedrive_intermediate.int_deal_stage_history,
-  kind INCREMENTAL_BY_UNIQUE_KEY (
-    unique_key (deal_id, stage_id, stage_entry_num),
-    lookback 1
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
   ),
   tags (
     intermediate
   ),
   grain (deal_id, stage_id, stage_entry_num),
   audits (
-    not_null(columns := (deal_id, stage_id, stage_entry_num, stage_entry_timestamp)),
-    unique_combination_of_columns(columns := (deal_id, stage_id, stage_entry_num)),
+    not_null(
+      columns := (deal_id, stage_id, stage_entry_num, stage_entry_timestamp),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(
+      columns := (deal_id, stage_id, stage_entry_num),
+      condition := @was_touched(deal_id)
+    ),
     one_creation_per_deal,
     stage_changes_conserved
   ),
@@ -29,34 +35,19 @@ MODEL (
   )
 );
 
-@forget_deals_with_removed_changes();
+@forget_touched_deals();
 
-WITH touched_deals AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_touched_deals
-  WHERE
-    loaded_at >= @start_ts::TIMESTAMP
-  UNION
-  /* A stage that arrives or is renamed after its deals relabels their history */
-  SELECT
-    changes.deal_id
-  FROM pipedrive_intermediate.int_deal_changes AS changes
-  JOIN pipedrive_staging.stg_stages AS stages
-    ON changes.new_value = stages.stage_id::TEXT
-  WHERE
-    changes.field_key = 'stage_id' AND stages.loaded_at >= @start_ts::TIMESTAMP
-), stage_entries AS (
+WITH stage_entries AS (
   SELECT
     changes.deal_id,
     changes.new_value::BIGINT AS stage_id,
     changes.change_timestamp AS stage_entry_timestamp,
     changes.owner_user_id
   FROM pipedrive_intermediate.int_deal_changes AS changes
-  JOIN touched_deals
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON changes.deal_id = touched_deals.deal_id
   WHERE
-    changes.field_key = 'stage_id'
+    touched_deals.loaded_at > @processed_until() AND changes.field_key = 'stage_id'
 ), ordered_entries AS (
   /* Entries of the same second are taken in the order of their stage ids */
   SELECT
@@ -89,5 +80,7 @@ LEFT JOIN pipedrive_staging.stg_stages AS stages
 @postgres_index(deal_id);
 
 @postgres_index(loaded_at);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

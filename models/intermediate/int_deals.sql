@@ -1,16 +1,19 @@
 MODEL (
   name pipedrive_intermediate.int_deals,
-  kind INCREMENTAL_BY_UNIQUE_KEY (
-    unique_key deal_id,
-    lookback 1
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
   ),
   tags (
     intermediate
   ),
   grain deal_id,
   audits (
-    not_null(columns := (deal_id, created_at, first_changed_at, last_changed_at)),
-    unique_values(columns := deal_id)
+    not_null(
+      columns := (deal_id, created_at, first_changed_at, last_changed_at),
+      condition := @was_touched(deal_id)
+    ),
+    unique_values(columns := deal_id, condition := @was_touched(deal_id))
   ),
   description 'One row per deal of the log: its creation, its first and last change, its owners, its lost reason. States once when a deal counts as created. Each run rebuilds the deals whose changes arrived or were removed in its interval.',
   column_descriptions (
@@ -28,7 +31,7 @@ MODEL (
   )
 );
 
-@forget_deals_with_removed_changes();
+@forget_touched_deals();
 
 WITH changes AS (
   SELECT
@@ -48,7 +51,7 @@ WITH changes AS (
   JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON changes.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at >= @start_ts::TIMESTAMP
+    touched_deals.loaded_at > @processed_until()
 ), deals AS (
   SELECT
     deal_id,
@@ -92,5 +95,7 @@ SELECT
 FROM deals;
 
 @postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

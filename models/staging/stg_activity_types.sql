@@ -15,7 +15,8 @@ MODEL (
     activity_type_id = 'Identifier of the activity type',
     activity_type_name = 'Label people see',
     activity_type_key = 'Key that activities hold',
-    is_active = 'TRUE when the type can still be chosen'
+    is_active = 'TRUE when the type can still be chosen',
+    loaded_at = 'When the row arrived, UTC; NULL in the sample, whose types do not arrive'
   )
 );
 
@@ -25,5 +26,6 @@ SELECT
   type::TEXT AS activity_type_key,
   (
     LOWER(active) = 'yes'
-  )::BOOLEAN AS is_active
+  )::BOOLEAN AS is_active,
+  @IF(@raw_schema = 'pipedrive_seed', NULL, loaded_at)::TIMESTAMP AS loaded_at
 FROM @{raw_schema}.activity_types

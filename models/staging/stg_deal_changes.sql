@@ -6,8 +6,11 @@ MODEL (
   ),
   grain (change_id, loaded_at),
   audits (
-    not_null(columns := (deal_id, field_key, change_timestamp, loaded_at)),
-    changes_are_valid,
+    not_null(
+      columns := (deal_id, field_key, change_timestamp, loaded_at),
+      condition := @has_arrived(loaded_at)
+    ),
+    changes_are_valid(condition := @has_arrived(loaded_at)),
     rows_conserved(raw_table := deal_changes)
   ),
   description 'One row per delivered change of a deal: creation, stage, owner or lost reason. A change that was delivered twice is two rows here and one in int_deal_changes, which everything below reads. loaded_at tells which deals changed since, change_timestamp in which order things happened.',
@@ -39,4 +42,6 @@ FROM (
     change_time::TIMESTAMP AS change_timestamp,
     @IF(@raw_schema = 'pipedrive_seed', change_time, loaded_at)::TIMESTAMP AS loaded_at
   FROM @{raw_schema}.deal_changes
-) AS renamed
+) AS renamed;
+
+@note_processed()

@@ -14,12 +14,14 @@ MODEL (
   column_descriptions (
     field_key = 'Key that the log of changes holds',
     field_name = 'Label people see',
-    field_value_options = 'JSON array of {id, label}; NULL for a free field'
+    field_value_options = 'JSON array of {id, label}; NULL for a free field',
+    loaded_at = 'When the row arrived, UTC; NULL in the sample, whose fields do not arrive'
   )
 );
 
 SELECT
   field_key::TEXT AS field_key,
   name::TEXT AS field_name,
-  NULLIF(field_value_options::TEXT, '')::TEXT AS field_value_options
+  NULLIF(field_value_options::TEXT, '')::TEXT AS field_value_options,
+  @IF(@raw_schema = 'pipedrive_seed', NULL, loaded_at)::TIMESTAMP AS loaded_at
 FROM @{raw_schema}.fields

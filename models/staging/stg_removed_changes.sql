@@ -6,9 +6,9 @@ MODEL (
   ),
   grain deal_id,
   audits (not_null(columns := (deal_id, loaded_at)), unique_values(columns := deal_id)),
-  description 'One row per deal whose log has lost rows: landing has removed them, because the source no longer has them. The sample has none. Tells int_deal_changes which deals to rebuild when no row of theirs has arrived.',
+  description 'One row per deal whose log or activities have lost rows: landing has removed them, because the source no longer has them. The sample has none. Tells int_touched_deals which deals to rebuild when no row of theirs has arrived.',
   column_descriptions (
-    deal_id = 'Deal whose log has lost rows; it may have none left',
+    deal_id = 'Deal that has lost rows; it may have none left',
     loaded_at = 'When rows were last removed, UTC'
   ),
   ignored_rules (

@@ -3,15 +3,15 @@
 A landing compares sets of rows. A row of the source that the raw table already has is left alone
 and keeps its `loaded_at`; any other row is inserted with the time of this landing. A row of a
 snapshot that the source no longer has is deleted: it has changed, or it is gone. So landing twice
-changes nothing, and a run rebuilds only the deals for which rows arrived. If the log of a deal
-loses rows, the deal is noted in `removed_changes`, since no row need arrive for it.
+changes nothing, and a run rebuilds only the deals for which rows arrived. A deal whose log or
+activities lose rows is noted in `removed_changes`, since no row need arrive for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pipedrive_funnel.contract import ARRIVAL, REMOVED, SCHEMA, Table
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
@@ -65,7 +65,8 @@ def publish(
         tables: the raw tables by name.
         queries: by table name, a SELECT of the table's columns without `loaded_at`, which runs on
             the database; a table without a query is emptied.
-        loaded_at: the time of this landing, UTC without time zone.
+        loaded_at: the time of this landing, UTC without time zone. If the clock was set back, the
+            rows get a later one: a run takes what is later than the latest that it has seen.
         incomplete: snapshots of which rows were rejected; nothing is removed from their tables.
         allow_removals: whether more than half of a table's rows may be removed.
         replace: whether rows that the source lacks are removed from logs, too, and in any number.
@@ -78,6 +79,7 @@ def publish(
 
     """
     create_raw_tables(database, tables)
+    loaded_at = max(loaded_at, _latest_arrival(database, tables) + timedelta(microseconds=1))
     return {
         name: _publish_table(
             database,
@@ -118,9 +120,12 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
                 table_description=table.description,
                 column_descriptions=table.column_descriptions,
             )
-            if table.is_log and adapter.dialect == "postgres":  # a refresh looks up touched deals
-                for column in ("deal_id", ARRIVAL):
-                    adapter.execute(f"CREATE INDEX ON {_raw(table.name)} ({column})")
+        if table.is_by_deal and adapter.dialect == "postgres":  # a run looks up touched deals
+            for column in ("deal_id", ARRIVAL):
+                adapter.execute(
+                    f"CREATE INDEX IF NOT EXISTS {table.name}_{column}_idx "
+                    f"ON {_raw(table.name)} ({column})"
+                )
         for name, type_ in adapter.columns(_raw(table.name)).items():
             found = type_.sql("postgres")
             if name in types and COMPATIBLE.get(found, found) != table.columns[name]:
@@ -133,6 +138,13 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
             raise DatabaseError(
                 f"{_raw(table.name)} has no column {', '.join(types)}. {_OTHER_TABLE}"
             )
+
+
+def _latest_arrival(database: Database, tables: Mapping[str, Table]) -> datetime:
+    """Return the time of the latest landing that the raw tables know of."""
+    times = " UNION ALL ".join(f"SELECT MAX({ARRIVAL}) AS latest FROM {_raw(t)}" for t in tables)
+    (latest,) = database.adapter.fetchone(f"SELECT MAX(latest) FROM ({times}) AS times")
+    return latest or datetime.min
 
 
 def _publish_table(
@@ -186,7 +198,7 @@ def _publish_table(
         )
         condition = same_row if is_complete else f"{same_row} AND {is_replaced}"
         execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
-        if table.is_log:
+        if table.is_by_deal:
             removals = _raw(REMOVED)
             execute(f"DELETE FROM {removals} WHERE deal_id IN (SELECT deal_id FROM gone)")
             execute(

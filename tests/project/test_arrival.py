@@ -23,7 +23,16 @@ HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
 LOG = "pipedrive_intermediate.int_deal_changes"
 TOUCHED = "pipedrive_intermediate.int_touched_deals"
-INCREMENTAL = (LOG, "pipedrive_intermediate.int_deals", HISTORY, FIRST_ENTRIES)
+CALLS = "pipedrive_analytics.fct_activities"
+BY_DEAL = (
+    LOG,
+    "pipedrive_intermediate.int_deals",
+    HISTORY,
+    FIRST_ENTRIES,
+    "pipedrive_intermediate.int_activities",
+    "pipedrive_intermediate.int_completed_activities",
+    CALLS,
+)
 TWO_EACH = [(deal, day) for deal in (1, 2, 3) for day in (1, 2)]
 BATCHES = 3
 
@@ -38,6 +47,17 @@ changes = st.one_of(
 batches = st.tuples(st.integers(0, BATCHES - 1), st.integers(-2 * BATCHES, BATCHES - 1))
 # Deals do not touch each other: many of them in a log are as many examples, and a plan costs more.
 logs = st.lists(st.tuples(st.integers(1, 120), times, changes, batches), min_size=90, max_size=360)
+# An activity is there from a batch on, done then or from the next batch on, until another batch.
+activities = st.lists(
+    st.tuples(
+        st.integers(1, 160),  # deal: some have no log
+        st.sampled_from(["meeting", "sc_2", "follow_up"]),
+        st.one_of(st.none(), times),
+        st.tuples(st.integers(0, BATCHES - 1), st.booleans(), st.integers(1, 2 * BATCHES)),
+    ),
+    min_size=30,
+    max_size=200,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +88,7 @@ days = itertools.count(1)
 
 
 def next_day() -> datetime:
-    """Return noon of a day on which nothing has run yet, beyond the lookback of the last one."""
+    """Return noon of a day on which nothing has run yet."""
     return datetime(2024, 3, 1, 12) + timedelta(days=3 * next(days))
 
 
@@ -81,9 +101,45 @@ def log_of(rows: t.Iterable[tuple]) -> pd.DataFrame:
 
 
 def empty_log(warehouse: Warehouse) -> None:
-    """Delete all changes, as if there had never been any."""
-    empty_raw_table(warehouse, "deal_changes")
-    empty_raw_table(warehouse, "removed_changes")
+    """Delete all changes and activities, as if there had never been any."""
+    for table in ("deal_changes", "activity", "removed_changes"):
+        empty_raw_table(warehouse, table)
+
+
+def note_removal(warehouse: Warehouse, deal: int, at: datetime) -> None:
+    """Note that rows of a deal were removed, as landing does."""
+    warehouse.execute(f"DELETE FROM pipedrive_raw.removed_changes WHERE deal_id = {deal}")
+    warehouse.execute(f"INSERT INTO pipedrive_raw.removed_changes VALUES ({deal}, '{at}')")
+
+
+def activities_in(batch: int, rows: list[tuple]) -> pd.DataFrame:
+    """Return the activities that the CRM holds in a batch, numbered in the order of the rows."""
+    held = pd.DataFrame(
+        [
+            (number, key, 1, deal, is_done or batch > first, due)
+            for number, (deal, key, due, (first, is_done, gone)) in enumerate(rows, start=1)
+            if first <= batch < gone
+        ],
+        columns=["activity_id", "type", "assigned_to_user", "deal_id", "done", "due_to"],
+        dtype=object,
+    )
+    return held.where(held.notna(), None)
+
+
+def land_activities(
+    warehouse: Warehouse, before: pd.DataFrame, now: pd.DataFrame, at: datetime
+) -> None:
+    """Replace what has changed and remove what is gone, as landing does."""
+    known = {row.activity_id: row for row in before.itertuples(index=False)}
+    arrived = [
+        row for row in now.itertuples(index=False) if known.pop(row.activity_id, None) != row
+    ]
+    gone = [(number, row.deal_id) for number, row in known.items()]
+    for number in [*(number for number, _ in gone), *(row.activity_id for row in arrived)]:
+        warehouse.execute(f"DELETE FROM pipedrive_raw.activity WHERE activity_id = {number}")
+    for _, deal in gone:
+        note_removal(warehouse, deal, at)
+    land(warehouse, "activity", pd.DataFrame(arrived, columns=now.columns).assign(loaded_at=at))
 
 
 def remove(warehouse: Warehouse, gone: t.Iterable[tuple], at: datetime) -> None:
@@ -92,12 +148,8 @@ def remove(warehouse: Warehouse, gone: t.Iterable[tuple], at: datetime) -> None:
         change = f"deal_id = {row.deal_id} AND change_time = '{row.change_time}'"
         change += f" AND changed_field_key = '{row.changed_field_key}'"
         change += f" AND new_value = '{row.new_value}'"
-        for statement in (
-            f"DELETE FROM pipedrive_raw.deal_changes WHERE {change}",
-            f"DELETE FROM pipedrive_raw.removed_changes WHERE deal_id = {row.deal_id}",
-            f"INSERT INTO pipedrive_raw.removed_changes VALUES ({row.deal_id}, '{at}')",
-        ):
-            warehouse.execute(statement)
+        warehouse.execute(f"DELETE FROM pipedrive_raw.deal_changes WHERE {change}")
+        note_removal(warehouse, row.deal_id, at)
 
 
 def restate(warehouse: Warehouse, at: datetime) -> None:
@@ -106,13 +158,22 @@ def restate(warehouse: Warehouse, at: datetime) -> None:
     assert outcome.error is None, outcome.output
 
 
-def oracle_of(log: pd.DataFrame) -> t.Any:
+def oracle_of(log: pd.DataFrame, calls: pd.DataFrame | None) -> t.Any:
     export = read_export(PROJECT / "seeds")
-    return funnel(export | {"deal_changes": log, "activity": export["activity"].iloc[:0]})
+    if calls is None:
+        calls = export["activity"].iloc[:0]
+    else:
+        calls = calls.assign(
+            done=calls["done"].map(str), due_to=[at and at.isoformat() for at in calls["due_to"]]
+        )
+    return funnel(export | {"deal_changes": log, "activity": calls})
 
 
-def assert_models_are(warehouse: Warehouse, log: pd.DataFrame) -> None:
-    expected, found = oracle_of(log), modelled_funnel(warehouse, "prod")
+def assert_models_are(
+    warehouse: Warehouse, log: pd.DataFrame, calls: pd.DataFrame | None = None
+) -> None:
+    expected, found = oracle_of(log, calls), modelled_funnel(warehouse, "prod")
+    assert found.calls == expected.calls
     assert found.history == expected.history
     assert found.first_entries == expected.first_entries
     assert found.report == expected.report
@@ -124,7 +185,7 @@ def refresh(warehouse: Warehouse, at: datetime) -> None:
     assert outcome.error is None, outcome.output
 
 
-@given(rows=logs)
+@given(rows=logs, calls=activities)
 @settings(
     max_examples=2,
     phases=[Phase.generate],  # looking for a smaller failing log would take minutes
@@ -133,15 +194,17 @@ def refresh(warehouse: Warehouse, at: datetime) -> None:
     derandomize=True,
 )
 def test_any_order_of_arrival_and_removal_gives_the_full_refresh(
-    landed_with_audits: Warehouse, rows: list[tuple]
+    landed_with_audits: Warehouse, rows: list[tuple], calls: list[tuple]
 ) -> None:
     """Start from the first batch, let others arrive and go on later days, then refresh in full.
 
     A change that is removed goes with all its copies, and a deal may lose all its changes.
+    Activities arrive, are done later, and go.
     """
     landed = landed_with_audits
     empty_log(landed)
     log: list[tuple] = []  # what the raw log holds
+    held = activities_in(-1, calls)
     for batch in range(BATCHES):
         now = next_day()
         gone = {row[:3] for row in rows if row[3][1] == batch} & {row[:3] for row in log}
@@ -149,14 +212,16 @@ def test_any_order_of_arrival_and_removal_gives_the_full_refresh(
         arrived = [row for row in rows if row[3][0] == batch]
         land(landed, "deal_changes", log_of(arrived).assign(loaded_at=now - timedelta(hours=1)))
         log = [row for row in log if row[:3] not in gone] + arrived
+        before, held = held, activities_in(batch, calls)
+        land_activities(landed, before, held, now - timedelta(hours=1))
         if batch == 0:
             restate(landed, now)
         else:
             refresh(landed, now)
-        assert_models_are(landed, log_of(log))
-    step_by_step = {model: landed.table(model, "prod") for model in INCREMENTAL}
+        assert_models_are(landed, log_of(log), held)
+    step_by_step = {model: landed.table(model, "prod") for model in BY_DEAL}
     restate(landed, next_day())
-    for model in INCREMENTAL:
+    for model in BY_DEAL:
         pd.testing.assert_frame_equal(landed.table(model, "prod"), step_by_step[model])
 
 
@@ -275,6 +340,35 @@ def test_a_plan_after_a_refresh_finds_the_history_ahead_of_it(landed: Warehouse)
     steps.write_text(good)
     assert outcome.error is None, outcome.output
     assert list(landed.table(FIRST_ENTRIES, "prod")["kpi_name"]) == ["Step 1: Inbound"]
+
+
+def test_what_an_audit_has_refused_is_audited_again(landed: Warehouse) -> None:
+    """Nothing new arrives, or only other deals: the audit still sees the deal that it refused."""
+    empty_log(landed)
+    now = next_day()
+    land(landed, "deal_changes", entry(1, 1, loaded_at=now - timedelta(hours=1)))
+    model = landed.path / "models" / "intermediate" / "int_deals.sql"
+    good = model.read_text()
+    audit = "audits (forall(criteria := (deal_id <> 7), condition := @was_touched(deal_id))),"
+    model.write_text(good.replace("  description '", f"  {audit}\n  description '", 1))
+    landed.close()
+    try:
+        outcome = landed.plan("prod", execution_time=now)
+        assert outcome.error is None, outcome.output
+        for deal in (7, None, 2):
+            now = next_day()
+            if deal:
+                land(landed, "deal_changes", entry(deal, 1, loaded_at=now - timedelta(hours=1)))
+            outcome = landed.run("prod", execution_time=now, ignore_cron=True)
+            assert outcome.error is not None, f"the refused deal was forgotten with {deal}"
+            assert deals_in(landed) == {"1"}
+    finally:
+        model.write_text(good)
+        landed.close()
+    outcome = landed.plan("prod", execution_time=now + timedelta(hours=1))
+    assert outcome.error is None, outcome.output
+    refresh(landed, now + timedelta(hours=2))
+    assert deals_in(landed) == {"1", "2", "7"}
 
 
 def test_a_deal_that_vanishes_from_the_log_is_kept_and_said(landed: Warehouse) -> None:

@@ -15,6 +15,7 @@ from sqlglot import exp
 from tests.support.warehouse import PROJECT, REPORT, Warehouse
 
 SEED, STAGING = "pipedrive_seed.", "pipedrive_staging."
+LOG = "pipedrive_intermediate.int_deal_changes"
 HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FIRST_ENTRIES = "pipedrive_analytics.fct_deal_stage_history"
 MAPPING = "pipedrive_seed.funnel_steps"
@@ -232,6 +233,18 @@ CASES = [
         "(1, '0202-01-01', 'stage_id', '1'), (1, '9999-01-01', 'lost_reason', 'x'), "
         "(1, '1970-01-01', 'stage_id', '1'), (1, '2099-12-31 23:59:59', 'stage_id', '1')",
         rows=2,
+    ),
+    Case(
+        LOG,
+        "changes_are_valid",
+        "UPDATE {int_deal_changes} SET new_value = 'first' WHERE change_id IN "
+        "(SELECT MIN(change_id) FROM {int_deal_changes} WHERE field_key = 'stage_id')",
+    ),
+    Case(
+        LOG,
+        "changes_are_valid",
+        "UPDATE {int_deal_changes} SET new_value = 'x' WHERE field_key = 'lost_reason'",
+        rows=0,
     ),
     Case(
         "pipedrive_seed.deal_changes",

@@ -26,8 +26,9 @@ def land(warehouse: Warehouse, table: str, rows: pd.DataFrame) -> None:
         return
     name = f"pipedrive_raw.{table}"
     types = warehouse.model(name).columns_to_types_or_raise
+    values = rows[list(types)].astype(object)
     warehouse.context.engine_adapter.insert_append(
-        name, rows[list(types)].astype(object), target_columns_to_types=types
+        name, values.where(values.notna(), None), target_columns_to_types=types
     )
 
 

@@ -45,6 +45,7 @@ MODELS = (  # the twelve, in the order of the data's way
 REPORT = "pipedrive_analytics.rep_sales_funnel_monthly"
 CORE = {  # the twelve, and what they are made of
     *MODELS,
+    "pipedrive_staging.stg_fields",
     "pipedrive_staging.stg_funnel_steps",
     "pipedrive_staging.stg_rejected_rows",
     "pipedrive_staging.stg_removed_changes",
@@ -91,6 +92,10 @@ def copy_project(
                 name.split(".")[1] for name in CORE
             }:
                 model.unlink()
+        report = next((to / "models").rglob(f"{REPORT.split('.')[1]}.sql"))
+        report.write_text(
+            f"{report.read_text().strip()};\n\n@all_is_processed()\n"
+        )  # the last one now
     if not audited:
         for model in (to / "models").rglob("*.sql"):
             unaudited = re.sub(r"(?s)\n  audits .*?(?=\n  description )", "", model.read_text())

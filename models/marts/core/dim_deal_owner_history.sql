@@ -1,13 +1,19 @@
 MODEL (
   name pipedrive_analytics.dim_deal_owner_history,
-  kind FULL, /* The log tells the past, which a SCD_TYPE_2 model would only see from now on */
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ), /* The log tells the past, which a SCD_TYPE_2 model would only see from now on */
   tags (
     marts
   ),
   grain (deal_id, valid_from),
   audits (
-    not_null(columns := (deal_id, user_id, valid_from, is_current)),
-    unique_combination_of_columns(columns := (deal_id, valid_from)),
+    not_null(
+      columns := (deal_id, user_id, valid_from, is_current),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(columns := (deal_id, valid_from), condition := @was_touched(deal_id)),
     ownership_covers_life
   ),
   description 'One row per deal and period of one owner (slowly changing, type 2). Join on deal_id and time >= valid_from AND time < COALESCE(valid_to, TIMESTAMP ''9999-12-31''); dim_users on user_id. Answers who owned a deal at any time. The first owner of the log owns the deal from its first change on. Of several owners in one second the highest user id counts. A deal without an owner in the log has no row.',
@@ -20,6 +26,8 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 WITH owner_changes AS (
   /* The changes of one second name one owner, the one that counts */
   SELECT DISTINCT
@@ -28,10 +36,12 @@ WITH owner_changes AS (
     changes.owner_user_id AS user_id,
     deals.first_changed_at
   FROM pipedrive_intermediate.int_deal_changes AS changes
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+    ON changes.deal_id = touched_deals.deal_id
   JOIN pipedrive_intermediate.int_deals AS deals
     ON changes.deal_id = deals.deal_id
   WHERE
-    changes.field_key = 'user_id'
+    touched_deals.loaded_at > @processed_until() AND changes.field_key = 'user_id'
 ), owner_changes_with_previous AS (
   SELECT
     deal_id,
@@ -68,5 +78,7 @@ SELECT
 FROM bounded_periods;
 
 @postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

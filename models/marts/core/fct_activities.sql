@@ -1,27 +1,37 @@
 MODEL (
   name pipedrive_analytics.fct_activities,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     marts
   ),
   grain (activity_id, deal_id),
   audits (
-    not_null(columns := (activity_id, deal_id, kpi_name, funnel_step)),
-    unique_combination_of_columns(columns := (activity_id, deal_id)),
-    steps_bear_own_names(label := activity_type_name),
+    not_null(
+      columns := (activity_id, deal_id, kpi_name, funnel_step),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(columns := (activity_id, deal_id), condition := @was_touched(deal_id)),
+    steps_bear_own_names(label := activity_type_name, condition := @was_touched(deal_id)),
     totals_conserved(
       key := COALESCE(due_timestamp, '1970-01-01'),
       total := COUNT(*),
       source := pipedrive_intermediate.int_completed_activities,
       source_key := COALESCE(due_timestamp, '1970-01-01'),
       source_total := COUNT(*),
-      source_condition := activity_type_key IN (
-        SELECT
-          key
-        FROM pipedrive_analytics.dim_funnel_steps
-        WHERE
-          source = 'activity'
+      source_condition := (
+        activity_type_key IN (
+          SELECT
+            key
+          FROM pipedrive_analytics.dim_funnel_steps
+          WHERE
+            source = 'activity'
+        )
       )
+      AND @was_touched(deal_id),
+      condition := @was_touched(deal_id)
     )
   ),
   description 'One row per completed sales call and deal: completed activities whose type is a step of the funnel. Join dim_users on user_id and dim_funnel_steps on funnel_step. Answers how many calls were held, by whom and when; calls of deals that the log does not know are kept.',
@@ -37,6 +47,8 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 SELECT
   activities.activity_id::BIGINT AS activity_id,
   activities.deal_id::BIGINT AS deal_id,
@@ -47,11 +59,17 @@ SELECT
   steps.funnel_step::DECIMAL(4, 1) AS funnel_step,
   activities.due_timestamp::TIMESTAMP AS due_timestamp
 FROM pipedrive_intermediate.int_completed_activities AS activities
+JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+  ON activities.deal_id = touched_deals.deal_id
 JOIN pipedrive_analytics.dim_funnel_steps AS steps
-  ON steps.source = 'activity' AND steps.key = activities.activity_type_key;
+  ON steps.source = 'activity' AND steps.key = activities.activity_type_key
+WHERE
+  touched_deals.loaded_at > @processed_until();
 
 @postgres_index(deal_id);
 
 @postgres_index(funnel_step, due_timestamp);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

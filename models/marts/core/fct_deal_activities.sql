@@ -1,13 +1,19 @@
 MODEL (
   name pipedrive_analytics.fct_deal_activities,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     marts
   ),
   grain (activity_id, deal_id),
   audits (
-    not_null(columns := (activity_id, deal_id, is_completed)),
-    unique_combination_of_columns(columns := (activity_id, deal_id))
+    not_null(
+      columns := (activity_id, deal_id, is_completed),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(columns := (activity_id, deal_id), condition := @was_touched(deal_id))
   ),
   description 'One row per activity and deal, of every type, done or planned. fct_activities has the done sales calls only, which are what the funnel counts. Join dim_users on user_id and fct_deals on deal_id. Answers who does and plans how much of what.',
   column_descriptions (
@@ -21,16 +27,24 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 SELECT
-  activity_id::BIGINT AS activity_id,
-  deal_id::BIGINT AS deal_id,
-  activity_type_key::TEXT AS activity_type_key,
-  activity_type_name::TEXT AS activity_type_name,
-  user_id::BIGINT AS user_id,
-  is_completed::BOOLEAN AS is_completed,
-  due_timestamp::TIMESTAMP AS due_timestamp
-FROM pipedrive_intermediate.int_activities;
+  activities.activity_id::BIGINT AS activity_id,
+  activities.deal_id::BIGINT AS deal_id,
+  activities.activity_type_key::TEXT AS activity_type_key,
+  activities.activity_type_name::TEXT AS activity_type_name,
+  activities.user_id::BIGINT AS user_id,
+  activities.is_completed::BOOLEAN AS is_completed,
+  activities.due_timestamp::TIMESTAMP AS due_timestamp
+FROM pipedrive_intermediate.int_activities AS activities
+JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+  ON activities.deal_id = touched_deals.deal_id
+WHERE
+  touched_deals.loaded_at > @processed_until();
 
 @postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

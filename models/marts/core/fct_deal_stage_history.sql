@@ -1,19 +1,22 @@
 MODEL (
   name pipedrive_analytics.fct_deal_stage_history,
-  kind INCREMENTAL_BY_UNIQUE_KEY (
-    unique_key (deal_id, stage_id),
-    lookback 1
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
   ),
   tags (
     marts
   ),
   grain (deal_id, stage_id),
   audits (
-    not_null(columns := (deal_id, stage_id, stage_entry_timestamp)),
-    unique_combination_of_columns(columns := (deal_id, stage_id)),
+    not_null(
+      columns := (deal_id, stage_id, stage_entry_timestamp),
+      condition := @was_touched(deal_id)
+    ),
+    unique_combination_of_columns(columns := (deal_id, stage_id), condition := @was_touched(deal_id)),
     first_entries_conserved,
     entries_are_in_funnel,
-    steps_bear_own_names(label := stage_name)
+    steps_bear_own_names(label := stage_name, condition := @was_touched(deal_id))
   ),
   description 'One row per deal and stage: the first entry of the deal into the stage. Join dim_stages on stage_id and dim_funnel_steps on funnel_step. Answers how many deals reached a step, and when.',
   column_descriptions (
@@ -27,22 +30,9 @@ MODEL (
   )
 );
 
-@forget_deals_with_removed_changes();
+@forget_touched_deals();
 
-WITH touched_deals AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_touched_deals
-  WHERE
-    loaded_at >= @start_ts::TIMESTAMP
-  UNION
-  /* Also those that a stage has relabelled */
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_deal_stage_history
-  WHERE
-    loaded_at >= @start_ts::TIMESTAMP
-), first_entries AS (
+WITH first_entries AS (
   SELECT
     history.deal_id,
     history.stage_id,
@@ -50,10 +40,10 @@ WITH touched_deals AS (
     history.stage_entry_timestamp,
     history.stage_entry_num
   FROM pipedrive_intermediate.int_deal_stage_history AS history
-  JOIN touched_deals
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON history.deal_id = touched_deals.deal_id
   WHERE
-    history.stage_entry_num = 1
+    touched_deals.loaded_at > @processed_until() AND history.stage_entry_num = 1
 )
 SELECT
   first_entries.deal_id::BIGINT AS deal_id,
@@ -70,5 +60,7 @@ LEFT JOIN pipedrive_analytics.dim_funnel_steps AS steps
 @postgres_index(deal_id);
 
 @postgres_index(funnel_step, stage_entry_timestamp);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -1,13 +1,19 @@
 MODEL (
   name pipedrive_analytics.fct_deals,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     marts
   ),
   grain deal_id,
   audits (
-    not_null(columns := (deal_id, created_at, last_changed_at)),
-    unique_values(columns := deal_id),
+    not_null(
+      columns := (deal_id, created_at, last_changed_at),
+      condition := @was_touched(deal_id)
+    ),
+    unique_values(columns := deal_id, condition := @was_touched(deal_id)),
     non_negative(
       columns := (
         stage_entries_count,
@@ -18,21 +24,26 @@ MODEL (
         sales_calls_count,
         days_to_first_stage,
         days_to_last_change
-      )
+      ),
+      condition := @was_touched(deal_id)
     ),
     totals_conserved(
       key := deal_id,
       total := SUM(stage_entries_count),
       source := pipedrive_analytics.fct_stage_entries,
       source_key := deal_id,
-      source_total := COUNT(*)
+      source_total := COUNT(*),
+      source_condition := @was_touched(deal_id),
+      condition := @was_touched(deal_id)
     ),
     totals_conserved(
       key := DATE_TRUNC('MONTH', created_at),
       total := COUNT(*),
       source := pipedrive_intermediate.int_deals,
       source_key := DATE_TRUNC('MONTH', created_at),
-      source_total := COUNT(*)
+      source_total := COUNT(*),
+      source_condition := @was_touched(deal_id),
+      condition := @was_touched(deal_id)
     )
   ),
   description 'One row per deal of the log, as it stands: where it is, how it got there, who owns it. Join fct_stage_entries and dim_deal_owner_history on deal_id, dim_users on owner_user_id, dim_stages on current_stage_id. Pipedrive''s log does not say whether a deal is won, lost or open: a lost reason is set for deals in the last stage too, so it is a remark and no status.',
@@ -62,39 +73,53 @@ MODEL (
   )
 );
 
-WITH paths AS (
+@forget_touched_deals();
+
+WITH touched_deals AS (
   SELECT
-    deal_id,
-    MAX(CASE WHEN move = 'first' THEN stage_id END) AS first_stage_id,
-    MAX(CASE WHEN move = 'first' THEN stage_name END) AS first_stage,
-    MIN(stage_entry_timestamp) AS first_stage_since,
-    MAX(CASE WHEN stage_exit_timestamp IS NULL THEN stage_id END) AS current_stage_id,
-    MAX(CASE WHEN stage_exit_timestamp IS NULL THEN stage_name END) AS current_stage,
-    MAX(stage_entry_timestamp) AS current_stage_since,
-    MAX(funnel_step) AS furthest_funnel_step,
-    COUNT(*) AS stage_entries_count,
-    COUNT(CASE WHEN move IN ('forward', 'skipped') THEN 1 END) AS forward_moves_count,
-    COUNT(CASE WHEN move = 'backward' THEN 1 END) AS backward_moves_count,
-    SUM(skipped_stages_count) AS skipped_stages_count
-  FROM pipedrive_analytics.fct_stage_entries
-  GROUP BY
     deal_id
+  FROM pipedrive_intermediate.int_touched_deals
+  WHERE
+    loaded_at > @processed_until()
+), paths AS (
+  SELECT
+    entries.deal_id,
+    MAX(CASE WHEN entries.move = 'first' THEN entries.stage_id END) AS first_stage_id,
+    MAX(CASE WHEN entries.move = 'first' THEN entries.stage_name END) AS first_stage,
+    MIN(entries.stage_entry_timestamp) AS first_stage_since,
+    MAX(CASE WHEN entries.stage_exit_timestamp IS NULL THEN entries.stage_id END) AS current_stage_id,
+    MAX(CASE WHEN entries.stage_exit_timestamp IS NULL THEN entries.stage_name END) AS current_stage,
+    MAX(entries.stage_entry_timestamp) AS current_stage_since,
+    MAX(entries.funnel_step) AS furthest_funnel_step,
+    COUNT(*) AS stage_entries_count,
+    COUNT(CASE WHEN entries.move IN ('forward', 'skipped') THEN 1 END) AS forward_moves_count,
+    COUNT(CASE WHEN entries.move = 'backward' THEN 1 END) AS backward_moves_count,
+    SUM(entries.skipped_stages_count) AS skipped_stages_count
+  FROM pipedrive_analytics.fct_stage_entries AS entries
+  JOIN touched_deals
+    ON entries.deal_id = touched_deals.deal_id
+  GROUP BY
+    entries.deal_id
 ), completed_activities AS (
   SELECT
-    deal_id,
+    activities.deal_id,
     COUNT(*) AS completed_activities_count
-  FROM pipedrive_analytics.fct_deal_activities
+  FROM pipedrive_analytics.fct_deal_activities AS activities
+  JOIN touched_deals
+    ON activities.deal_id = touched_deals.deal_id
   WHERE
-    is_completed
+    activities.is_completed
   GROUP BY
-    deal_id
+    activities.deal_id
 ), sales_calls AS (
   SELECT
-    deal_id,
+    calls.deal_id,
     COUNT(*) AS sales_calls_count
-  FROM pipedrive_analytics.fct_activities
+  FROM pipedrive_analytics.fct_activities AS calls
+  JOIN touched_deals
+    ON calls.deal_id = touched_deals.deal_id
   GROUP BY
-    deal_id
+    calls.deal_id
 )
 SELECT
   deals.deal_id::BIGINT AS deal_id,
@@ -123,6 +148,8 @@ SELECT
   END::DECIMAL(12, 2) AS days_to_first_stage,
   @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
 FROM pipedrive_intermediate.int_deals AS deals
+JOIN touched_deals
+  ON deals.deal_id = touched_deals.deal_id
 LEFT JOIN paths
   ON deals.deal_id = paths.deal_id
 LEFT JOIN completed_activities
@@ -135,5 +162,7 @@ LEFT JOIN pipedrive_analytics.dim_lost_reasons AS reasons
 @postgres_index(deal_id);
 
 @postgres_index(created_at);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -1,6 +1,9 @@
 MODEL (
   name pipedrive_analytics.fct_stage_entries,
-  kind FULL,
+  kind INCREMENTAL_UNMANAGED (
+    forward_only FALSE,
+    disable_restatement FALSE
+  ),
   tags (
     marts
   ),
@@ -14,14 +17,22 @@ MODEL (
         stage_entry_timestamp,
         move,
         skipped_stages_count
-      )
+      ),
+      condition := @was_touched(deal_id)
     ),
-    unique_combination_of_columns(columns := (deal_id, stage_id, stage_entry_num)),
+    unique_combination_of_columns(
+      columns := (deal_id, stage_id, stage_entry_num),
+      condition := @was_touched(deal_id)
+    ),
     accepted_values(
       column := move,
-      is_in := ('first', 'forward', 'skipped', 'backward', 'repeated', 'outside')
+      is_in := ('first', 'forward', 'skipped', 'backward', 'repeated', 'outside'),
+      condition := @was_touched(deal_id)
     ),
-    non_negative(columns := (seconds_in_stage, seconds_in_previous_stage, skipped_stages_count)),
+    non_negative(
+      columns := (seconds_in_stage, seconds_in_previous_stage, skipped_stages_count),
+      condition := @was_touched(deal_id)
+    ),
     all_entries_conserved,
     forall(
       criteria := (
@@ -30,7 +41,8 @@ MODEL (
         ) = (
           skipped_stages_count > 0
         )
-      )
+      ),
+      condition := @was_touched(deal_id)
     )
   ),
   description 'One row per entry of a deal into a stage, repeats included, with the way it came and the owner at the time. fct_deal_stage_history has the first entries only, which are what the funnel counts. Join dim_stages on stage_id, dim_users on user_id and fct_deals on deal_id. Answers where deals go, how long they stay and who owned them then.',
@@ -52,6 +64,8 @@ MODEL (
   )
 );
 
+@forget_touched_deals();
+
 WITH stage_positions AS (
   SELECT
     key AS stage_key,
@@ -63,16 +77,23 @@ WITH stage_positions AS (
     source = 'stage'
 ), visits AS (
   SELECT
-    deal_id,
-    stage_id,
-    stage_entry_num,
-    stage_name,
-    owner_user_id,
-    stage_entry_timestamp,
-    stage_exit_timestamp,
-    previous_stage_id,
-    LAG(stage_entry_timestamp) OVER (PARTITION BY deal_id ORDER BY stage_entry_timestamp, stage_id) AS previous_stage_entry_timestamp
-  FROM pipedrive_intermediate.int_deal_stage_history
+    history.deal_id,
+    history.stage_id,
+    history.stage_entry_num,
+    history.stage_name,
+    history.owner_user_id,
+    history.stage_entry_timestamp,
+    history.stage_exit_timestamp,
+    history.previous_stage_id,
+    LAG(history.stage_entry_timestamp) OVER (
+      PARTITION BY history.deal_id
+      ORDER BY history.stage_entry_timestamp, history.stage_id
+    ) AS previous_stage_entry_timestamp
+  FROM pipedrive_intermediate.int_deal_stage_history AS history
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
+    ON history.deal_id = touched_deals.deal_id
+  WHERE
+    touched_deals.loaded_at > @processed_until()
 ), entries AS (
   SELECT
     visits.deal_id,
@@ -126,5 +147,7 @@ SELECT
 FROM entries;
 
 @postgres_index(deal_id);
+
+@note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -27,7 +27,10 @@ MODEL (
     checked_table = 'Table of whose rows the returned ones are a share; NULL when they are rows of none',
     checked_rows_count = 'Number of rows of that table',
     as_of = 'Execution date of the check, UTC'
-  )
+  ),
+  depends_on (
+    pipedrive_analytics.dim_deal_owner_history
+  ) /* so that this model is the last one: it moves the watermarks */
 );
 
 WITH totals AS (
@@ -75,5 +78,7 @@ LEFT JOIN pipedrive_quality.checked_tables AS checked_tables
   ON checks.checked_table = checked_tables.table_name
 LEFT JOIN examples
   ON checks.check_name = examples.check_name;
+
+@all_is_processed();
 
 @postgres_analyze()

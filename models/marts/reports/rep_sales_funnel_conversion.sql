@@ -9,7 +9,7 @@ MODEL (
     monthly_report_conserved,
     forall(
       criteria := (
-        ABS(share_of_first_step * first_step_deals_count - deals_count) < 1
+        ABS(share_of_first_step * first_step_deals_count - deals_count) <= 0.0001 * first_step_deals_count
       )
     )
   ),
