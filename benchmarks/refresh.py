@@ -138,13 +138,16 @@ class Bench:
         order = f"ORDER BY MD5(deal_id::TEXT || '{self.today}')"
         for statement in (
             f"""INSERT INTO pipedrive_raw.deal_changes
-            SELECT deal_id, {at} - INTERVAL '1 HOUR' * number, 'stage_id', (1 + number % 9)::TEXT, {at}
+            SELECT
+              deal_id, {at} - INTERVAL '1 HOUR' * number, 'stage_id', (1 + number % 9)::TEXT, {at}
             FROM (
-              SELECT deal_id, ROW_NUMBER() OVER ({order}) AS number FROM {deals} {order} LIMIT {DEALS}
+              SELECT deal_id, ROW_NUMBER() OVER ({order}) AS number FROM {deals} {order}
+              LIMIT {DEALS}
             ) AS touched CROSS JOIN GENERATE_SERIES(1, 2) AS repeats(repeat)
             WHERE repeat = 1 OR number <= {CHANGES - DEALS}""",
             f"""INSERT INTO pipedrive_raw.activity
-            SELECT 5000000000 + number + {self.today.toordinal()} * 1000, 'meeting', 1, deal_id, TRUE,
+            SELECT
+              5000000000 + number + {self.today.toordinal()} * 1000, 'meeting', 1, deal_id, TRUE,
               {at} - INTERVAL '2 HOURS', {at}
             FROM (
               SELECT deal_id, ROW_NUMBER() OVER ({order}) AS number FROM {deals} {order}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 from sqlmesh import macro
-from sqlmesh.core.macros import MacroEvaluator, RuntimeStage
+from sqlmesh.core.macros import MacroEvaluator
 
 
 @macro()

@@ -2,12 +2,13 @@
 
 A model by deal deletes the rows of the deals that int_touched_deals has seen touched, and inserts
 what its query makes of them now. Since when is known exactly: each table has a watermark, the
-latest touch that it has processed. The calendar of SQLMesh would be too coarse: a day's first
-landing of everything would make every further run of that day and the next one rebuild everything.
+latest touch that it has processed. The calendar of SQLMesh would be too coarse: after a landing of
+everything, every further run of that day and the next one would rebuild everything.
 
-The watermark moves when the last model of a plan or run has been evaluated, since SQLMesh gets there
-only if all audits have passed. Until then the new one is pending, and the audits look at the deals
-since the old one. So rows that an audit has refused are built and audited anew by the next run.
+The watermark moves when the last model of a plan or run has been evaluated, since SQLMesh gets
+there only if all audits have passed. Until then the new one is pending, and the audits look at the
+deals since the old one. So rows that an audit has refused are built and audited anew by the next
+run.
 """
 
 from __future__ import annotations
