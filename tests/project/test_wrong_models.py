@@ -91,8 +91,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{INTERMEDIATE}deal_stage_history.sql",
-        "WHERE\n    changes.field_key = 'stage_id'\n)",
-        "WHERE\n    changes.field_key IN ('stage_id', 'user_id')\n)",
+        "AND changes.field_key = 'stage_id'\n)",
+        "AND changes.field_key IN ('stage_id', 'user_id')\n)",
         "owners count as stages",
     ),
     Mistake(
@@ -115,8 +115,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{INTERMEDIATE}completed_activities.sql",
-        "WHERE\n  activities.is_completed",
-        "WHERE\n  NOT activities.activity_id IS NULL",
+        " AND activities.is_completed",
+        "",
         "a dropped WHERE: planned calls count",
     ),
     Mistake(
@@ -163,8 +163,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}fct_deals.sql",
-        "MAX(stage_entry_timestamp) AS current_stage_since",
-        "MIN(stage_entry_timestamp) AS current_stage_since",
+        "MAX(entries.stage_entry_timestamp) AS current_stage_since",
+        "MIN(entries.stage_entry_timestamp) AS current_stage_since",
         "MIN for MAX",
     ),
     Mistake(
@@ -193,8 +193,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}sales_funnel_monthly.sql",
-        "COUNT(DISTINCT events.deal_id)",
-        "COUNT(events.deal_id)",
+        "SELECT DISTINCT\n    DATE_TRUNC",
+        "SELECT\n    DATE_TRUNC",
         "a missing DISTINCT",
     ),
     Mistake(
@@ -212,15 +212,14 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}sales_funnel_monthly.sql",
-        "events.month::DATE AS month",
-        "events.month::TIMESTAMP AS month",
+        "counts.month::DATE AS month",
+        "counts.month::TIMESTAMP AS month",
         "a changed type: a time for a day",
     ),
     Mistake(
         f"{REPORTS}sales_funnel_monthly.sql",
-        "FROM funnel_events AS events\n",
-        "FROM (SELECT * FROM funnel_events UNION ALL "
-        "SELECT month, funnel_step, -deal_id FROM funnel_events) AS events\n",
+        "counts.deals_count::BIGINT",
+        "(2 * counts.deals_count)::BIGINT",
         "doubled rows",
     ),
     Mistake(
@@ -237,14 +236,14 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}stage_transitions.sql",
-        "COUNT(DISTINCT deal_id)",
-        "COUNT(deal_id)",
+        "SELECT DISTINCT\n    previous_stage_id",
+        "SELECT\n    previous_stage_id",
         "a missing DISTINCT",
     ),
     Mistake(
         f"{REPORTS}time_in_stage.sql",
-        "WHERE\n    NOT stage_exit_timestamp IS NULL",
-        "WHERE\n    NOT stage_entry_timestamp IS NULL",
+        "IS NULL\n  GROUP BY\n    stage_id,\n    DATE_TRUNC",
+        "IS NULL OR TRUE\n  GROUP BY\n    stage_id,\n    DATE_TRUNC",
         "the wrong column: deals that are still there have left",
     ),
     Mistake(

@@ -75,13 +75,7 @@ MODEL (
 
 @forget_touched_deals();
 
-WITH touched_deals AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_touched_deals
-  WHERE
-    loaded_at > @processed_until()
-), paths AS (
+WITH paths AS (
   SELECT
     entries.deal_id,
     MAX(CASE WHEN entries.move = 'first' THEN entries.stage_id END) AS first_stage_id,
@@ -96,8 +90,10 @@ WITH touched_deals AS (
     COUNT(CASE WHEN entries.move = 'backward' THEN 1 END) AS backward_moves_count,
     SUM(entries.skipped_stages_count) AS skipped_stages_count
   FROM pipedrive_analytics.fct_stage_entries AS entries
-  JOIN touched_deals
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON entries.deal_id = touched_deals.deal_id
+  WHERE
+    touched_deals.loaded_at > @processed_until()
   GROUP BY
     entries.deal_id
 ), completed_activities AS (
@@ -105,10 +101,10 @@ WITH touched_deals AS (
     activities.deal_id,
     COUNT(*) AS completed_activities_count
   FROM pipedrive_analytics.fct_deal_activities AS activities
-  JOIN touched_deals
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON activities.deal_id = touched_deals.deal_id
   WHERE
-    activities.is_completed
+    touched_deals.loaded_at > @processed_until() AND activities.is_completed
   GROUP BY
     activities.deal_id
 ), sales_calls AS (
@@ -116,8 +112,10 @@ WITH touched_deals AS (
     calls.deal_id,
     COUNT(*) AS sales_calls_count
   FROM pipedrive_analytics.fct_activities AS calls
-  JOIN touched_deals
+  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
     ON calls.deal_id = touched_deals.deal_id
+  WHERE
+    touched_deals.loaded_at > @processed_until()
   GROUP BY
     calls.deal_id
 )
@@ -148,7 +146,7 @@ SELECT
   END::DECIMAL(12, 2) AS days_to_first_stage,
   @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
 FROM pipedrive_intermediate.int_deals AS deals
-JOIN touched_deals
+JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
   ON deals.deal_id = touched_deals.deal_id
 LEFT JOIN paths
   ON deals.deal_id = paths.deal_id
@@ -157,7 +155,9 @@ LEFT JOIN completed_activities
 LEFT JOIN sales_calls
   ON deals.deal_id = sales_calls.deal_id
 LEFT JOIN pipedrive_analytics.dim_lost_reasons AS reasons
-  ON deals.lost_reason_key = reasons.lost_reason_id;
+  ON deals.lost_reason_key = reasons.lost_reason_id
+WHERE
+  touched_deals.loaded_at > @processed_until();
 
 @postgres_index(deal_id);
 

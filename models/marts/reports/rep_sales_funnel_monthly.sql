@@ -75,35 +75,44 @@ MODEL (
   )
 );
 
-WITH funnel_events AS (
-  SELECT
-    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE AS month,
-    funnel_step,
-    deal_id
-  FROM pipedrive_analytics.fct_deal_stage_history
-  WHERE
-    NOT funnel_step IS NULL
-  UNION ALL
-  SELECT
+WITH monthly_calls AS (
+  /* Of several calls of a deal in a month one counts; COUNT(DISTINCT) would sort them all */
+  SELECT DISTINCT
     DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
     funnel_step,
     deal_id
   FROM pipedrive_analytics.fct_activities
   WHERE
     NOT due_timestamp IS NULL
+), counts AS (
+  SELECT
+    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE AS month,
+    funnel_step,
+    COUNT(*) AS deals_count
+  FROM pipedrive_analytics.fct_deal_stage_history
+  WHERE
+    NOT funnel_step IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE,
+    funnel_step
+  UNION ALL
+  SELECT
+    month,
+    funnel_step,
+    COUNT(*) AS deals_count
+  FROM monthly_calls
+  GROUP BY
+    month,
+    funnel_step
 )
 SELECT
-  events.month::DATE AS month,
+  counts.month::DATE AS month,
   steps.kpi_name::TEXT AS kpi_name,
-  events.funnel_step::DECIMAL(4, 1) AS funnel_step,
-  COUNT(DISTINCT events.deal_id)::BIGINT AS deals_count
-FROM funnel_events AS events
+  counts.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  counts.deals_count::BIGINT AS deals_count
+FROM counts
 JOIN pipedrive_analytics.dim_funnel_steps AS steps
-  ON events.funnel_step = steps.funnel_step
-GROUP BY
-  events.month,
-  steps.kpi_name,
-  events.funnel_step;
+  ON counts.funnel_step = steps.funnel_step;
 
 @postgres_index(month);
 

@@ -35,12 +35,29 @@ MODEL (
   )
 );
 
-WITH exits AS (
+WITH exits_of_deals AS (
+  /* COUNT(DISTINCT) would sort all exits */
+  SELECT DISTINCT
+    stage_id,
+    DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE AS month,
+    deal_id
+  FROM pipedrive_analytics.fct_stage_entries
+  WHERE
+    NOT stage_exit_timestamp IS NULL
+), deals AS (
+  SELECT
+    stage_id,
+    month,
+    COUNT(*) AS deals_count
+  FROM exits_of_deals
+  GROUP BY
+    stage_id,
+    month
+), exits AS (
   SELECT
     stage_id,
     DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE AS month,
     COUNT(*) AS exits_count,
-    COUNT(DISTINCT deal_id) AS deals_count,
     AVG(seconds_in_stage) AS average_seconds,
     @percentile(0.5, seconds_in_stage) AS median_seconds,
     @percentile(0.9, seconds_in_stage) AS p90_seconds
@@ -72,7 +89,7 @@ WITH exits AS (
     COALESCE(exits.stage_id, stays.stage_id) AS stage_id,
     COALESCE(exits.month, stays.month) AS month,
     exits.exits_count,
-    exits.deals_count,
+    deals.deals_count,
     exits.average_seconds,
     exits.median_seconds,
     exits.p90_seconds,
@@ -80,6 +97,8 @@ WITH exits AS (
     stays.average_age_seconds,
     stays.median_age_seconds
   FROM exits
+  LEFT JOIN deals
+    ON exits.stage_id = deals.stage_id AND exits.month = deals.month
   FULL JOIN stays
     ON exits.stage_id = stays.stage_id AND exits.month = stays.month
 )
