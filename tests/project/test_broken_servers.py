@@ -162,8 +162,10 @@ def test_a_server_that_is_shut_down_is_named_and_the_next_plan_completes(prod: P
             before, name = prod.names, prod.release()
             with prod.planned_up_to(held) as process:
                 shut_down(prod.server, mode)
-                assert_said(process, "The connection to PostgreSQL is lost: ", *SAID[held])
-            start_again(prod.server)
+                try:
+                    assert_said(process, "The connection to PostgreSQL is lost: ", *SAID[held])
+                finally:
+                    start_again(prod.server)
             shown = prod.names
             assert shown == before or held == MOVES_THE_VIEWS
             is_mix = len(shown) > 1
