@@ -60,9 +60,9 @@ class Measured(t.NamedTuple):
         return self.rows / self.seconds
 
 
-def measure(warehouse: Warehouse, directory: Path) -> Measured:
-    """Run `python -m pipedrive_funnel land csv DIRECTORY`."""
-    command = [sys.executable, "-m", "pipedrive_funnel", "land", "csv", str(directory)]
+def run(warehouse: Warehouse, *arguments: str) -> tuple[float, float]:
+    """Run `python -m pipedrive_funnel ARGUMENTS`, and return its seconds and its peak in MB."""
+    command = [sys.executable, "-m", "pipedrive_funnel", *arguments]
     done = subprocess.run(
         [sys.executable, "-c", RUNNER, *command, "--gateway", warehouse.gateway],
         cwd=warehouse.path,
@@ -73,7 +73,12 @@ def measure(warehouse: Warehouse, directory: Path) -> Measured:
     code, seconds, megabytes, output = json.loads(done.stdout)
     if code:
         sys.exit(output)
-    return Measured(rows_of(directory), seconds, megabytes)
+    return seconds, megabytes
+
+
+def measure(warehouse: Warehouse, directory: Path) -> Measured:
+    """Land the export in a directory."""
+    return Measured(rows_of(directory), *run(warehouse, "land", "csv", str(directory)))
 
 
 def rows_of(directory: Path) -> int:
