@@ -92,8 +92,6 @@ LEFT JOIN owners
 
 @postgres_index(deal_id);
 
-@postgres_index(loaded_at);
-
 @note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -79,8 +79,6 @@ LEFT JOIN pipedrive_staging.stg_stages AS stages
 
 @postgres_index(deal_id);
 
-@postgres_index(loaded_at);
-
 @note_processed(pipedrive_intermediate.int_touched_deals);
 
 @postgres_analyze()

@@ -269,7 +269,8 @@ def months_later(month: date, months: int) -> date:
 
 def _fields(crm: Crm) -> Mart:
     columns = ("field_key", "field_name", "field_value_options")
-    rows = [dict(zip(columns, field, strict=True)) for field in crm.fields]
+    # the fields of files do not arrive
+    rows = [dict(zip(columns, field, strict=True)) | {"loaded_at": None} for field in crm.fields]
     return Mart(("field_key",), rows)
 
 
