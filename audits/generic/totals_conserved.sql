@@ -3,7 +3,7 @@ AUDIT (
   defaults (condition = TRUE, source_condition = TRUE)
 );
 
-/* A returned row is a key whose total here is not the total in the source. Arguments: key and total are expressions over this model, source is the model it is made from, source_key and source_total are expressions over that; condition and source_condition restrict the rows. */
+/* A returned row is a key whose total here is not the total in the source. Arguments: key and total are expressions over this model, source is the model it is made from, or a query, source_key and source_total are expressions over that; condition and source_condition restrict the rows. */
 SELECT
   COALESCE(here.total_key, made_from.total_key) AS total_key,
   here.total AS total_here,
@@ -22,7 +22,7 @@ FULL JOIN (
   SELECT
     @source_key AS total_key,
     @source_total AS total
-  FROM @source
+  FROM @source AS origin
   WHERE
     @source_condition
   GROUP BY

@@ -13,7 +13,7 @@ MODEL (
       columns := (change_id, deal_id, field_key, change_timestamp, loaded_at),
       condition := @was_touched(deal_id)
     ),
-    unique_values(columns := change_id, condition := @was_touched(deal_id)),
+    unique_combination_of_columns(columns := change_id, condition := @was_touched(deal_id)),
     changes_are_valid(condition := @was_touched(deal_id))
   ),
   description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals whose rows arrived or were removed in its interval, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
@@ -31,7 +31,8 @@ MODEL (
 @forget_touched_deals();
 
 WITH changes AS (
-  /* A change that was delivered twice is one change, of its first arrival */
+  /* A change that was delivered twice is one change, of its first arrival. The order of the keys is
+     that of the window below: PostgreSQL sorts once, and compares numbers before texts */
   SELECT
     deliveries.change_id,
     deliveries.deal_id,
@@ -46,11 +47,11 @@ WITH changes AS (
     touched_deals.loaded_at > @processed_until()
     AND deliveries.loaded_at <= @last_arrival()
   GROUP BY
-    deliveries.change_id,
     deliveries.deal_id,
+    deliveries.change_timestamp,
     deliveries.field_key,
     deliveries.new_value,
-    deliveries.change_timestamp
+    deliveries.change_id
 ), owners AS (
   SELECT
     deal_id,

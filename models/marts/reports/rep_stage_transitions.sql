@@ -28,10 +28,17 @@ MODEL (
     totals_conserved(
       key := to_stage_id,
       total := SUM(deals_count),
-      source := pipedrive_analytics.fct_stage_entries,
+      source := (
+        SELECT DISTINCT
+          deal_id,
+          stage_id,
+          previous_stage_id
+        FROM pipedrive_analytics.fct_stage_entries
+        WHERE
+          NOT previous_stage_id IS NULL
+      ),
       source_key := stage_id,
-      source_total := COUNT(DISTINCT (deal_id, previous_stage_id)),
-      source_condition := NOT previous_stage_id IS NULL
+      source_total := COUNT(*)
     )
   ),
   description 'One row per pair of stages between which a deal moved. Join dim_stages on from_stage_id or to_stage_id. Answers where deals go from a stage, how often they skip or go back, and how long they stayed before.',
