@@ -369,6 +369,14 @@ def test_what_steps_are_held_against_must_be_there(
     assert check_steps(seeds / STEPS_FILE, "steps") == [f"steps, {defect}" for defect in defects]
 
 
+def test_steps_and_stages_are_shown_without_what_a_terminal_obeys(tmp_path: Path):
+    seeds = seeds_with_steps(tmp_path, "3,Call,activity,\x1b[2J")
+    (seeds / "stages.csv").write_text("stage_id,stage_name\n1,Lead\n2,\x1b]0;title\a\n")
+    unknown, without = check_steps(seeds / STEPS_FILE, "steps", outside=[])
+    assert unknown.startswith("steps, line 4: no activity type \\x1b[2J; there are meeting, sc_2")
+    assert without.startswith("steps: stage 2 (\\x1b]0;title\\x07) has no step.")
+
+
 LANDED = "SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw"
 
 
