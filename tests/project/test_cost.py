@@ -83,9 +83,7 @@ def test_a_refresh_costs_what_has_changed(new_warehouse: t.Callable[..., Warehou
     large = cost_of_one_change(warehouse, AT + timedelta(days=5))
 
     by_deal = {
-        model.view_name
-        for model in warehouse.context.models.values()
-        if model.kind.is_incremental
+        model.view_name for model in warehouse.context.models.values() if model.kind.is_incremental
     }
     assert len(by_deal) == 8
     for table in by_deal:
