@@ -66,13 +66,13 @@ health: install ## Say how old the last landing, run and promotion are; fails wh
 	@$(FUNNEL) health --gateway $(GATEWAY)
 
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
-	$(PYTEST) -m "quick and not faults"
+	$(PYTEST) -m "quick and not faults and not again"
 
-test: lint ## Check all that must pass, on DuckDB and PostgreSQL, but for faults
-	$(PYTEST) -m "not faults"
+test: lint ## Check all that must pass, on DuckDB and PostgreSQL
+	$(PYTEST) -m "not faults and not again"
 
-test-faults: install ## Kill landings and plans, fill disks, try wrong models: what stops them
-	$(PYTEST) -m faults
+test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass
+	$(PYTEST) -m "faults or again"
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)

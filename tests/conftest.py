@@ -60,11 +60,12 @@ def pytest_runtestloop(session: pytest.Session) -> t.Any:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say of each test which worker runs it, and whether `make check` does.
+    """Say of each test which worker runs it, and whether `make check` or `make test` does.
 
     Tests that share what is planned for their file and gateway, or for an export, go to one worker.
     Quick are those that need no PostgreSQL and no planned warehouse. They come last, to fill up the
-    time in which another worker still has a long group.
+    time in which another worker still has a long group. A test with the parameters of its
+    `again_on` is one for `make test-faults`.
     """
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -74,6 +75,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if parameters.get("export_name") in SEEDS:
             shared = f"random {parameters['export_name']}"
         item.add_marker(pytest.mark.xdist_group(shared))
+        for marker in item.iter_markers("again_on"):
+            if set(marker.args) <= set(item.name.partition("[")[2].rstrip("]").split("-")):
+                item.add_marker(pytest.mark.again)
         plans = "new_warehouse" in fixtures and not item.get_closest_marker("plans_nothing")
         if not plans and gateway != "postgres" and "postgres_process" not in fixtures:
             item.add_marker(pytest.mark.quick)

@@ -247,10 +247,12 @@ def company(gateway: str, new_warehouse: Callable[..., Warehouse]) -> Iterator[C
         yield company
 
 
+@pytest.mark.again_on("duckdb")
 def test_500_deals_come_to_the_report(company: Company, tmp_path: Path) -> None:
     assert_is_the_oracle(prod_of(company.warehouse), company, tmp_path)
 
 
+@pytest.mark.again_on("duckdb")
 def test_what_changes_later_comes_to_the_report_and_nothing_else_is_read(
     company: Company, tmp_path: Path
 ) -> None:
@@ -270,6 +272,7 @@ def test_what_changes_later_comes_to_the_report_and_nothing_else_is_read(
     assert_is_the_oracle(prod_of(warehouse), company, tmp_path)
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_second_landing_reads_no_change_log_and_lands_nothing(company: Company) -> None:
     before = landed_rows(company.warehouse)
     again = company.land()
@@ -278,6 +281,7 @@ def test_a_second_landing_reads_no_change_log_and_lands_nothing(company: Company
     assert landed_rows(company.warehouse) == before
 
 
+@pytest.mark.again_on("duckdb")
 def test_500_deals_of_one_pipeline_come_to_the_report(company: Company, tmp_path: Path) -> None:
     """Go over to one pipeline as docs/landing.md says."""
     warehouse = company.warehouse

@@ -317,6 +317,7 @@ def without_arrival(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(list(frame.columns)).reset_index(drop=True)
 
 
+@pytest.mark.again_on("duckdb")
 def test_the_landed_sample_is_the_sample_and_rejected_rows_are_there(
     gateway: str,
     new_warehouse: Callable[..., Warehouse],

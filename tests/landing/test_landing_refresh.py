@@ -33,6 +33,7 @@ def refreshed(
     return warehouse, export
 
 
+@pytest.mark.again_on("duckdb")
 def test_refresh_shows_what_it_landed_twice_on_one_day(refreshed: tuple[Warehouse, Path]) -> None:
     warehouse, export = refreshed
     assert_prod_shows(warehouse, export)
@@ -43,6 +44,7 @@ def test_refresh_shows_what_it_landed_twice_on_one_day(refreshed: tuple[Warehous
     assert_prod_shows(warehouse, export)
 
 
+@pytest.mark.again_on("duckdb")
 def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
     refreshed: tuple[Warehouse, Path],
 ) -> None:
@@ -68,6 +70,7 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
     assert_prod_shows(warehouse, export)
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_refresh_rebuilds_the_deals_whose_changes_were_replaced(
     gateway: str, new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:

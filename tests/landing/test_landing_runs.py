@@ -126,6 +126,8 @@ def without_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     return kept.sort_values(list(kept.columns)).reset_index(drop=True)
 
 
+@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("postgres", "real_export")
 def test_a_plan_right_after_a_landing_shows_it(
     gateway: str, export: Path, at_once: t.Callable[[str, Path], Warehouse]
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_plan_right_after_a_landing_shows_it(
     assert_prod_shows(at_once(gateway, export), export)
 
 
+@pytest.mark.again_on("postgres", "real_export")
 def test_the_real_export_gives_the_known_figures(
     gateway: str, real_export: Path, at_once: t.Callable[[str, Path], Warehouse]
 ) -> None:
@@ -141,6 +144,8 @@ def test_the_real_export_gives_the_known_figures(
     assert {model: len(warehouse.table(model, "prod")) for model in MODELS} == ROWS
 
 
+@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("postgres", "real_export")
 def test_two_halves_are_the_whole(
     gateway: str, export: Path, at_once: t.Callable[[str, Path], Warehouse], in_halves: InHalves
 ) -> None:
@@ -152,6 +157,8 @@ def test_two_halves_are_the_whole(
         )
 
 
+@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("postgres", "real_export")
 def test_a_run_rewrites_the_deals_with_landed_changes_and_no_others(
     in_halves: InHalves, export: Path, tmp_path: Path
 ) -> None:

@@ -217,6 +217,7 @@ def test_a_lost_database_comes_back_whole(lost: Warehouse, backed_up: BackedUp) 
     backed_up.assert_unchanged()
 
 
+@pytest.mark.again_on("duckdb")
 def test_under_another_name_what_was_landed_comes_back(
     other: Warehouse, backed_up: BackedUp
 ) -> None:

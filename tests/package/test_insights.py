@@ -115,6 +115,7 @@ def changes(export: dict[str, pd.DataFrame], field: str) -> pd.DataFrame:
 # --- the committed page ---------------------------------------------------------------------------
 
 
+@pytest.mark.again_on("postgres")
 def test_the_committed_page_is_of_the_sample(
     frozen_sample: Warehouse, gateway: str, committed: str, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_the_real_export_has_the_known_numbers(
     assert "took 2.0 days at least, 35.0 in the median and 83.0 at most" in page
 
 
+@pytest.mark.again_on("postgres")
 def test_an_empty_export_has_a_page(empty_company: Warehouse, tmp_path: Path) -> None:
     page = insights_of(empty_company, tmp_path / "empty.md")
     assert "As of 2025-03-12. There are no deals." in page
@@ -258,6 +260,7 @@ def test_an_empty_export_has_a_page(empty_company: Warehouse, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("gateway", ["duckdb"], indirect=True)
+@pytest.mark.again_on("postgres")
 def test_another_funnel_has_a_page(other_company: Warehouse, tmp_path: Path) -> None:
     page = insights_of(other_company, tmp_path / "other.md")
     assert r"Trial \| \<b\> \$x^2\$ \& \*y\*" in page

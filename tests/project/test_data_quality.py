@@ -490,6 +490,7 @@ def test_a_changed_check_is_a_new_version_of_the_findings(
     assert warehouse.snapshot(FINDINGS).fingerprint != before
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_deal_that_vanishes_from_the_log_is_said_and_blocks_nothing(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

@@ -54,6 +54,7 @@ def physical_tables(warehouse: Warehouse) -> set[str]:
     return set(found["name"])
 
 
+@pytest.mark.again_on("postgres")
 def test_the_whole_way_on_the_command_line(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
@@ -122,6 +123,7 @@ def test_dev_can_be_made_when_only_prod_exists(in_prod: Warehouse) -> None:
     assert february(in_prod, "dev") == FEBRUARY
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
     """The gate is upstream: no mart is touched, and prod keeps every row."""
     warehouse = in_prod
@@ -148,6 +150,7 @@ def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("audit", ["log_is_not_halved", "log_is_not_empty"])
+@pytest.mark.again_on("duckdb")
 def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse, audit: str) -> None:
     """Not even where a shorter log is said to be meant."""
     before = in_prod.table(REPORT, "prod")
@@ -166,6 +169,7 @@ def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse, audit: str) -> N
     assert in_prod.table(REPORT, "prod").equals(before)
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_log_that_was_cut_off_does_not_reach_prod_unless_it_is_meant(in_prod: Warehouse) -> None:
     before = in_prod.table(REPORT, "prod")
     changes = in_prod.path / "seeds" / "deal_changes.csv"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.support.warehouse import MODELS, Warehouse
 
@@ -17,6 +18,7 @@ FEED_BEGINS, FEED_ENDS = datetime(2024, 1, 15), datetime(2025, 3, 12)  # of the 
 SEEDS = {"duckdb": 1, "postgres": 2}
 
 
+@pytest.mark.again_on("postgres")
 def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
@@ -46,6 +48,7 @@ def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
             )
 
 
+@pytest.mark.again
 def test_sample_replayed_in_runs_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
