@@ -19,7 +19,7 @@ throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin 
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh health pr drop check test test-faults audit lint format \
-    insights ui ide backup restore clean
+    insights ui ide backup restore bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -101,6 +101,9 @@ backup: install ## Write the database to one file in backups/ (or DIR=DIR)
 
 restore: install ## Put a backup (BACKUP=FILE) in an empty database; REPLACE=1: in any
 	@$(FUNNEL) restore $(if $(BACKUP),"$$BACKUP") $(if $(REPLACE),--replace) --gateway $(GATEWAY)
+
+bench: install ## Measure a build and a refresh on PostgreSQL, at 10 and 100 times the sample
+	$(BIN)/python benchmarks/refresh.py
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal

@@ -24,7 +24,7 @@ MODEL (
       condition := @was_touched(deal_id)
     )
   ),
-  description 'One row per activity and deal, with the label of its type and whether it is done. FULL, because an activity flips from open to done. Join stg_users on user_id.',
+  description 'One row per activity and deal, with the label of its type and whether it is done. Join stg_users on user_id.',
   column_descriptions (
     activity_id = 'Identifier of the activity; repeats across deals',
     deal_id = 'Deal the activity belongs to; may be unknown to the log',

@@ -23,7 +23,7 @@ MODEL (
       condition := @was_touched(deal_id)
     )
   ),
-  description 'One row per completed activity and deal, with the label of its type and the creation of its deal. FULL, as int_activities is. Join stg_users on user_id.',
+  description 'One row per completed activity and deal, with the label of its type and the creation of its deal. Join stg_users on user_id.',
   column_descriptions (
     activity_id = 'Identifier of the activity; repeats across deals',
     deal_id = 'Deal the activity belongs to',

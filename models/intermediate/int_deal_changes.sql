@@ -16,7 +16,7 @@ MODEL (
     unique_combination_of_columns(columns := change_id, condition := @was_touched(deal_id)),
     changes_are_valid(condition := @was_touched(deal_id))
   ),
-  description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals whose rows arrived or were removed in its interval, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
+  description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals that were touched since the last one, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
   column_descriptions (
     change_id = 'MD5 of deal, field, value and time: the same for the same change, wherever it is loaded',
     deal_id = 'Deal that changed',

@@ -20,7 +20,7 @@ MODEL (
     one_creation_per_deal,
     stage_changes_conserved
   ),
-  description 'One row per entry of a deal into a stage, repeats included. Join stg_stages on stage_id. Answers where a deal was at any time, for how long, and from where it came. Each run rebuilds the deals whose changes arrived or were removed in its interval, so late, out-of-order and removed rows give what a full refresh gives.',
+  description 'One row per entry of a deal into a stage, repeats included. Join stg_stages on stage_id. Answers where a deal was at any time, for how long, and from where it came. Each run rebuilds the deals that were touched since the last one, so late, out-of-order and removed rows give what a full refresh gives.',
   column_descriptions (
     deal_id = 'Deal that entered the stage',
     stage_id = 'Stage that was entered; may be unknown to stg_stages',

@@ -15,7 +15,7 @@ MODEL (
     ),
     unique_values(columns := deal_id, condition := @was_touched(deal_id))
   ),
-  description 'One row per deal of the log: its creation, its first and last change, its owners, its lost reason. States once when a deal counts as created. Each run rebuilds the deals whose changes arrived or were removed in its interval.',
+  description 'One row per deal of the log: its creation, its first and last change, its owners, its lost reason. States once when a deal counts as created. Each run rebuilds the deals that were touched since the last one.',
   column_descriptions (
     deal_id = 'Identifier of the deal',
     creation_logged_at = 'Earliest creation (add_time) in the log, UTC; NULL when the log has none. A deal can carry several',

@@ -80,12 +80,13 @@ def test_marts_of_landed_changes_that_come_after_the_plan(
 ) -> None:
     """What has landed counts, whenever it happened; nothing is younger than no days."""
     warehouse = new_warehouse(engine, **LANDED)
-    land_files(warehouse, random_exports(2), datetime(2024, 6, 30, 10))
+    at = datetime(2024, 6, 30, 10)
+    land_files(warehouse, random_exports(2), at)
     outcome = warehouse.plan("dev", execution_time="2024-06-30 18:00:00")
     assert outcome.error is None, outcome.output
     steps = read_export(warehouse.path / "seeds")["funnel_steps"]
     export = read_export(random_exports(2)) | {"funnel_steps": steps}
-    assert_all_marts_equal(warehouse, marts(export, date(2024, 6, 30)))
+    assert_all_marts_equal(warehouse, marts(export, date(2024, 6, 30), landed_at=at))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -101,9 +101,11 @@ class Deal:
 class Crm:
     """An export in memory: deals, activities, and lookups for their keys."""
 
-    def __init__(self, export: dict[str, pd.DataFrame], today: date) -> None:
+    def __init__(
+        self, export: dict[str, pd.DataFrame], today: date, landed_at: datetime | None
+    ) -> None:
         """Read the tables of an export, including `funnel_steps`, as of the execution date."""
-        self.today = today
+        self.today, self.landed_at = today, landed_at
         self.steps = sorted(
             (
                 Step(Decimal(row.funnel_step), row.kpi_name, row.source, row.key)
@@ -269,8 +271,10 @@ def months_later(month: date, months: int) -> date:
 
 def _fields(crm: Crm) -> Mart:
     columns = ("field_key", "field_name", "field_value_options")
-    # the fields of files do not arrive
-    rows = [dict(zip(columns, field, strict=True)) | {"loaded_at": None} for field in crm.fields]
+    rows = [
+        dict(zip(columns, field, strict=True)) | {"loaded_at": crm.landed_at}
+        for field in crm.fields
+    ]
     return Mart(("field_key",), rows)
 
 
@@ -652,15 +656,18 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
 }
 
 
-def marts(export: dict[str, pd.DataFrame], today: date) -> dict[str, Mart]:
+def marts(
+    export: dict[str, pd.DataFrame], today: date, landed_at: datetime | None = None
+) -> dict[str, Mart]:
     """Compute every mart of an export, whose tables include `funnel_steps`, by model name.
 
     Args:
         export: the tables as text, see `oracle.read_export`.
         today: the execution date of the plan.
+        landed_at: when the export was landed; None for one in seeds/, whose rows do not arrive.
 
     """
-    crm = Crm(export, today)
+    crm = Crm(export, today, landed_at)
     return {model: mart(crm) for model, mart in MARTS.items()}
 
 
