@@ -35,7 +35,7 @@ def ancestors(name: str) -> set[str]:
 
 
 def test_all_models_by_deal_are_seen() -> None:
-    assert len(BY_DEAL) == 11, BY_DEAL
+    assert len(BY_DEAL) >= 11, BY_DEAL
 
 
 @pytest.mark.parametrize("name", BY_DEAL)
