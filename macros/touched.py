@@ -42,12 +42,22 @@ def _table_name(evaluator: MacroEvaluator) -> str:
 
 def _watermark(evaluator: MacroEvaluator) -> tuple[str, bool]:
     """Return the watermark of the model's table, and whether a newer one is pending."""
-    row = evaluator.engine_adapter.fetchone(
-        "SELECT CAST(processed_until AS TEXT), pending_until IS NOT NULL "
-        f"FROM pipedrive_ops.watermarks WHERE table_name = '{_table_name(evaluator)}'"
-    )
-    since, is_pending = row or (None, False)
-    return since or BEGINNING, is_pending
+    if "watermark" not in evaluator.locals:  # an evaluator renders one statement
+        row = evaluator.engine_adapter.fetchone(
+            "SELECT CAST(processed_until AS TEXT), pending_until IS NOT NULL "
+            f"FROM pipedrive_ops.watermarks WHERE table_name = '{_table_name(evaluator)}'"
+        )
+        since, is_pending = row or (None, False)
+        evaluator.locals["watermark"] = since or BEGINNING, is_pending
+    return evaluator.locals["watermark"]
+
+
+def _audited_since(evaluator: MacroEvaluator) -> str | None:
+    """Return the watermark behind which a plan or run audits; None when all rows are audited."""
+    if evaluator.runtime_stage != RuntimeStage.AUDITING.value:
+        return None
+    since, is_pending = _watermark(evaluator)
+    return since if is_pending and since != BEGINNING else None
 
 
 def _touched(since: str, deal_id: exp.Expression) -> exp.Expression:
@@ -156,12 +166,8 @@ def was_touched(evaluator: MacroEvaluator, deal_id: exp.Expression) -> exp.Expre
 
     Example: `not_null(columns := deal_id, condition := @was_touched(deal_id))`
     """
-    if evaluator.runtime_stage != RuntimeStage.AUDITING.value:
-        return exp.true()
-    since, is_pending = _watermark(evaluator)
-    if not is_pending or since == BEGINNING:
-        return exp.true()
-    return _touched(since, deal_id)
+    since = _audited_since(evaluator)
+    return _touched(since, deal_id) if since else exp.true()
 
 
 @macro()
@@ -172,10 +178,8 @@ def has_arrived(evaluator: MacroEvaluator, loaded_at: exp.Expression) -> exp.Exp
 
     Example: `not_null(columns := deal_id, condition := @has_arrived(loaded_at))`
     """
-    if evaluator.runtime_stage != RuntimeStage.AUDITING.value:
-        return exp.true()
-    since, is_pending = _watermark(evaluator)
-    if not is_pending or since == BEGINNING:
+    since = _audited_since(evaluator)
+    if not since:
         return exp.true()
     time = exp.cast(exp.Literal.string(since), "TIMESTAMP")
     return exp.paren(exp.or_(loaded_at.copy() > time, loaded_at.copy().is_(exp.null())))
