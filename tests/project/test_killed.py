@@ -149,15 +149,22 @@ def _shows_new(warehouse: Warehouse, name: str) -> bool:
         return name in cursor.fetchone()
 
 
-def terminate_backends(postgres_server: dict[str, str], warehouse: Warehouse) -> int:
-    """End the sessions of the pipeline's role, as an administrator may."""
+def count_sessions(
+    postgres_server: dict[str, str], warehouse: Warehouse, counted: str, condition: str = "TRUE"
+) -> int:
+    """Count something of the sessions of the pipeline's role, as an administrator may."""
     with closing(psycopg2.connect(postgres_server["admin_uri"])) as admin, admin.cursor() as cursor:
         cursor.execute(
-            "SELECT COUNT(PG_TERMINATE_BACKEND(pid)) FROM pg_stat_activity "
-            "WHERE usename = 'pipedrive' AND datname = %s",
+            f"SELECT COUNT({counted}) FROM pg_stat_activity "
+            f"WHERE usename = 'pipedrive' AND datname = %s AND {condition}",
             [warehouse.settings["POSTGRES_DB"]],
         )
         return t.cast(int, cursor.fetchone()[0])
+
+
+def terminate_backends(postgres_server: dict[str, str], warehouse: Warehouse) -> int:
+    """End the sessions of the pipeline's role."""
+    return count_sessions(postgres_server, warehouse, "PG_TERMINATE_BACKEND(pid)")
 
 
 def test_a_plan_whose_sessions_are_ended_says_so_and_leaves_prod(
@@ -185,10 +192,5 @@ def test_a_plan_whose_sessions_are_ended_says_so_and_leaves_prod(
 
 def _is_building(postgres_server: dict[str, str], warehouse: Warehouse) -> bool:
     """Tell whether a statement of a plan is at work."""
-    with closing(psycopg2.connect(postgres_server["admin_uri"])) as admin, admin.cursor() as cursor:
-        cursor.execute(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pipedrive' "
-            "AND datname = %s AND state = 'active' AND query LIKE '%%SQLMESH_PLAN%%'",
-            [warehouse.settings["POSTGRES_DB"]],
-        )
-        return bool(cursor.fetchone()[0])
+    at_work = "state = 'active' AND query LIKE '%%SQLMESH_PLAN%%'"
+    return bool(count_sessions(postgres_server, warehouse, "*", at_work))
