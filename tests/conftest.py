@@ -210,7 +210,9 @@ def randoms(
     return planned
 
 
-@pytest.fixture(scope="session", params=["sample", *SEEDS])
+@pytest.fixture(
+    scope="session", params=["sample", SEEDS[0], pytest.param(SEEDS[1], marks=pytest.mark.again)]
+)
 def export_name(request: pytest.FixtureRequest) -> str | int:
     """Run the test on the sample, and on random exports, which are named by their seeds."""
     return request.param

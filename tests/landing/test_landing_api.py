@@ -281,7 +281,7 @@ def test_a_second_landing_reads_no_change_log_and_lands_nothing(company: Company
     assert landed_rows(company.warehouse) == before
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again
 def test_500_deals_of_one_pipeline_come_to_the_report(company: Company, tmp_path: Path) -> None:
     """Go over to one pipeline as docs/landing.md says."""
     warehouse = company.warehouse

@@ -126,7 +126,7 @@ def without_arrivals(table: pd.DataFrame) -> pd.DataFrame:
     return kept.sort_values(list(kept.columns)).reset_index(drop=True)
 
 
-@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("duckdb")
 @pytest.mark.again_on("postgres", "real_export")
 def test_a_plan_right_after_a_landing_shows_it(
     gateway: str, export: Path, at_once: t.Callable[[str, Path], Warehouse]
@@ -144,7 +144,7 @@ def test_the_real_export_gives_the_known_figures(
     assert {model: len(warehouse.table(model, "prod")) for model in MODELS} == ROWS
 
 
-@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("duckdb")
 @pytest.mark.again_on("postgres", "real_export")
 def test_two_halves_are_the_whole(
     gateway: str, export: Path, at_once: t.Callable[[str, Path], Warehouse], in_halves: InHalves
@@ -157,7 +157,7 @@ def test_two_halves_are_the_whole(
         )
 
 
-@pytest.mark.again_on("duckdb", "a_random_export")
+@pytest.mark.again_on("duckdb")
 @pytest.mark.again_on("postgres", "real_export")
 def test_a_run_rewrites_the_deals_with_landed_changes_and_no_others(
     in_halves: InHalves, export: Path, tmp_path: Path

@@ -228,6 +228,7 @@ def random_logs(examples: int) -> t.Callable[[t.Callable[..., None]], t.Callable
 
 
 @random_logs(1)
+@pytest.mark.again_on("duckdb")
 def test_any_order_of_arrival_and_removal_gives_the_full_refresh(
     landed_with_audits: Warehouse, rows: list[tuple], calls: list[tuple]
 ) -> None:

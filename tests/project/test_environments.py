@@ -115,6 +115,7 @@ def in_prod(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehous
     return warehouse
 
 
+@pytest.mark.again_on("duckdb")
 def test_dev_can_be_made_when_only_prod_exists(in_prod: Warehouse) -> None:
     environments = in_prod.context.state_reader.get_environments_summary()
     assert [environment.name for environment in environments] == ["prod"]

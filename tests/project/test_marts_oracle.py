@@ -52,6 +52,7 @@ def assert_all_marts_equal(warehouse: Warehouse, expected: dict[str, Mart]) -> N
 
 
 @pytest.mark.parametrize("engine", GATEWAYS)
+@pytest.mark.again_on("duckdb")
 def test_marts_in_the_midst_of_the_log(
     engine: str,
     random_exports: t.Callable[[int], Path],
@@ -73,6 +74,7 @@ def test_marts_in_the_midst_of_the_log(
 
 
 @pytest.mark.parametrize("engine", GATEWAYS)
+@pytest.mark.again_on("duckdb")
 def test_marts_of_landed_changes_that_come_after_the_plan(
     engine: str,
     random_exports: t.Callable[[int], Path],
