@@ -35,8 +35,12 @@ def _is_first(evaluator: MacroEvaluator) -> bool:
 
 
 def _table_name(evaluator: MacroEvaluator) -> str:
-    """Return schema and name of the model's physical table."""
-    table = exp.to_table(evaluator.this_model, dialect="postgres")
+    """Return schema and name of the physical table that is filled or audited."""
+    if _is_filling(evaluator):  # an EMBEDDED model is rendered for the one that it is part of
+        name = evaluator.resolve_table(evaluator.locals["snapshot"].name)
+    else:
+        name = evaluator.this_model
+    table = exp.to_table(name, dialect="postgres")
     return f"{table.db}.{table.name}"
 
 
@@ -57,20 +61,30 @@ def _since(evaluator: MacroEvaluator) -> str:
     return BEGINNING if _is_first(evaluator) else _watermark(evaluator)[0]
 
 
-def _audited_since(evaluator: MacroEvaluator) -> str | None:
-    """Return the watermark behind which a plan or run audits; None when all rows are audited."""
+def _audited_since(evaluator: MacroEvaluator) -> str:
+    """Return the watermark behind which a plan or run audits: BEGINNING for all rows."""
     if evaluator.runtime_stage != RuntimeStage.AUDITING.value:
-        return None
+        return BEGINNING
     since, is_pending = _watermark(evaluator)
-    return since if is_pending and since != BEGINNING else None
+    return since if is_pending else BEGINNING
 
 
-def _touched(since: str, deal_id: exp.Expression) -> exp.Expression:
+def _time(since: str) -> exp.Expression:
+    """Return a watermark as TIMESTAMP."""
+    return exp.cast(exp.Literal.string(since), "TIMESTAMP")
+
+
+def _start(evaluator: MacroEvaluator) -> exp.Expression:
+    """Return the start of the interval, which stands for the watermark where no table has one."""
+    return evaluator.transform(exp.maybe_parse("@start_ts::TIMESTAMP", dialect="postgres"))
+
+
+def _touched(since: exp.Expression, deal_id: exp.Expression) -> exp.Expression:
     """Return a condition: the deal was touched after a watermark."""
-    touched_deals = exp.maybe_parse(
-        "SELECT deal_id FROM pipedrive_intermediate.int_touched_deals "
-        f"WHERE loaded_at > CAST('{since}' AS TIMESTAMP)",
-        dialect="postgres",
+    touched_deals = (
+        exp.select("deal_id")
+        .from_("pipedrive_intermediate.int_touched_deals")
+        .where(exp.column("loaded_at") > since)
     )
     return exp.paren(deal_id.copy().isin(query=touched_deals))
 
@@ -101,13 +115,17 @@ def processed_until(evaluator: MacroEvaluator) -> exp.Expression:
     Example: `WHERE touched_deals.loaded_at > @processed_until()`
     """
     if not _is_filling(evaluator):
-        return evaluator.transform(exp.maybe_parse("@start_ts::TIMESTAMP", dialect="postgres"))
-    return exp.cast(exp.Literal.string(_since(evaluator)), "TIMESTAMP")
+        return _start(evaluator)
+    return _time(_since(evaluator))
 
 
 @macro()
-def forget_touched_deals(evaluator: MacroEvaluator) -> exp.Expression | None:
+def forget_touched_deals(
+    evaluator: MacroEvaluator, or_where: exp.Expression | None = None
+) -> exp.Expression | None:
     """Delete the rows of the deals that the query gives anew, before it inserts them.
+
+    With a condition, rows that meet it are deleted as well.
 
     Example: `@forget_touched_deals();` before the query
     """
@@ -116,7 +134,8 @@ def forget_touched_deals(evaluator: MacroEvaluator) -> exp.Expression | None:
     since = _since(evaluator)
     rows = exp.delete(evaluator.this_model, dialect="postgres")
     if since != BEGINNING:
-        rows = rows.where(_touched(since, exp.column("deal_id")))
+        touched = _touched(_time(since), exp.column("deal_id"))
+        rows = rows.where(exp.or_(touched, or_where) if or_where else touched)
     return rows
 
 
@@ -164,14 +183,20 @@ def all_is_processed(evaluator: MacroEvaluator) -> exp.Expression | None:
 
 @macro()
 def was_touched(evaluator: MacroEvaluator, deal_id: exp.Expression) -> exp.Expression:
-    """Return a condition for audits: the run that is being audited has rebuilt the deal.
+    """Return a condition: the deal is one of those that the plan or run rebuilds.
 
-    Outside of a plan or run, as in `make audit`, it is TRUE: all rows are looked at.
+    In an audit outside of a plan or run, as in `make audit`, it is TRUE: all rows are looked at. In
+    a unit test, and in `sqlmesh evaluate`, these are the deals touched since the interval began.
 
     Example: `not_null(columns := deal_id, condition := @was_touched(deal_id))`
     """
-    since = _audited_since(evaluator)
-    return _touched(since, deal_id) if since else exp.true()
+    if _is_filling(evaluator):
+        since = _since(evaluator)
+    elif evaluator.runtime_stage == RuntimeStage.AUDITING.value:
+        since = _audited_since(evaluator)
+    else:
+        return _touched(_start(evaluator), deal_id)
+    return _touched(_time(since), deal_id) if since != BEGINNING else exp.true()
 
 
 @macro()
@@ -183,7 +208,6 @@ def has_arrived(evaluator: MacroEvaluator, loaded_at: exp.Expression) -> exp.Exp
     Example: `not_null(columns := deal_id, condition := @has_arrived(loaded_at))`
     """
     since = _audited_since(evaluator)
-    if not since:
+    if since == BEGINNING:
         return exp.true()
-    time = exp.cast(exp.Literal.string(since), "TIMESTAMP")
-    return exp.paren(exp.or_(loaded_at.copy() > time, loaded_at.copy().is_(exp.null())))
+    return exp.paren(exp.or_(loaded_at.copy() > _time(since), loaded_at.copy().is_(exp.null())))

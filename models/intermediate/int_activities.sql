@@ -47,12 +47,10 @@ SELECT
   COALESCE(activities.is_completed, FALSE)::BOOLEAN AS is_completed,
   @plausible_time(activities.due_timestamp)::TIMESTAMP AS due_timestamp
 FROM pipedrive_staging.stg_activity AS activities
-JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-  ON activities.deal_id = touched_deals.deal_id
 LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
   ON activities.activity_type_key = activity_types.activity_type_key
 WHERE
-  touched_deals.loaded_at > @processed_until();
+  @was_touched(activities.deal_id);
 
 @postgres_index(deal_id);
 

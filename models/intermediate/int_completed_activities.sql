@@ -46,12 +46,10 @@ SELECT
   activities.due_timestamp::TIMESTAMP AS due_timestamp,
   deals.creation_logged_at::TIMESTAMP AS deal_created_at
 FROM pipedrive_intermediate.int_activities AS activities
-JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-  ON activities.deal_id = touched_deals.deal_id
 LEFT JOIN pipedrive_intermediate.int_deals AS deals
   ON activities.deal_id = deals.deal_id
 WHERE
-  touched_deals.loaded_at > @processed_until() AND activities.is_completed;
+  @was_touched(activities.deal_id) AND activities.is_completed;
 
 @postgres_index(deal_id);
 

@@ -41,11 +41,8 @@ WITH changes AS (
     deliveries.change_timestamp,
     MIN(deliveries.loaded_at) AS loaded_at
   FROM pipedrive_staging.stg_deal_changes AS deliveries
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON deliveries.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until()
-    AND deliveries.loaded_at <= @last_arrival()
+    @was_touched(deliveries.deal_id) AND deliveries.loaded_at <= @last_arrival()
   GROUP BY
     deliveries.deal_id,
     deliveries.change_timestamp,

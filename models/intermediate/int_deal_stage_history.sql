@@ -44,10 +44,8 @@ WITH stage_entries AS (
     changes.change_timestamp AS stage_entry_timestamp,
     changes.owner_user_id
   FROM pipedrive_intermediate.int_deal_changes AS changes
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON changes.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until() AND changes.field_key = 'stage_id'
+    @was_touched(changes.deal_id) AND changes.field_key = 'stage_id'
 ), ordered_entries AS (
   /* Entries of the same second are taken in the order of their stage ids */
   SELECT

@@ -48,10 +48,8 @@ WITH changes AS (
       ORDER BY changes.change_timestamp DESC, COALESCE(changes.new_value, '') COLLATE "C" DESC
     ) AS recency
   FROM pipedrive_intermediate.int_deal_changes AS changes
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON changes.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until()
+    @was_touched(changes.deal_id)
 ), deals AS (
   SELECT
     deal_id,

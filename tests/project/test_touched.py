@@ -10,7 +10,7 @@ from tests.support.warehouse import PROJECT
 
 LAST = "rep_data_quality"  # moves the watermarks of all tables that it is made of
 TOUCHED = "int_touched_deals"
-STATEMENTS = ("@forget_touched_deals();", "> @processed_until()", f".{TOUCHED});")
+STATEMENTS = ("@forget_touched_deals(", f"@note_processed(pipedrive_intermediate.{TOUCHED});")
 
 FILES = {file.stem: file.read_text() for file in (PROJECT / "models").rglob("*.sql")}
 BY_DEAL = sorted(name for name, text in FILES.items() if "INCREMENTAL_UNMANAGED" in text)
@@ -40,8 +40,11 @@ def test_all_models_by_deal_are_seen() -> None:
 
 @pytest.mark.parametrize("name", BY_DEAL)
 def test_a_model_by_deal_deletes_inserts_and_notes(name: str) -> None:
+    header, _, query = FILES[name].partition("\n);\n")
     for statement in STATEMENTS:
-        assert statement in FILES[name], f"{name} lacks {statement}"
+        assert statement in query, f"{name} lacks {statement}"
+    parts = [query, *(FILES[part] for part in parents(name) if "kind EMBEDDED" in FILES[part])]
+    assert any(re.search(r"\s@was_touched\(", part) for part in parts), f"{name} builds all deals"
 
 
 @pytest.mark.parametrize("name", BY_DEAL)

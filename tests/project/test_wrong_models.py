@@ -169,8 +169,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}fct_deals.sql",
-        "LEFT JOIN paths",
-        "JOIN paths",
+        "LEFT JOIN paths\n",
+        "JOIN paths\n",
         "JOIN for LEFT JOIN: deals without a stage are lost",
     ),
     Mistake(
@@ -199,8 +199,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}sales_funnel_monthly.sql",
-        "DATE_TRUNC('MONTH', due_timestamp)::DATE AS month",
-        "DATE_TRUNC('MONTH', due_timestamp + INTERVAL '1' MONTH)::DATE AS month",
+        "DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,\n    funnel_step",
+        "DATE_TRUNC('MONTH', due_timestamp + INTERVAL '1' MONTH)::DATE AS month,\n    funnel_step",
         "calls are a month late",
     ),
     Mistake(
@@ -229,7 +229,7 @@ MISTAKES = [
         "part and whole are swapped",
     ),
     Mistake(
-        f"{REPORTS}funnel_cohorts.sql",
+        f"{CORE}fct_deal_stage_history.sql",
         "stages_passed < stage_position OR",
         "stages_passed < stage_position AND",
         "AND for OR: more deals are in order",

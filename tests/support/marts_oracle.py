@@ -369,6 +369,7 @@ def _deals(crm: Crm) -> Mart:
                 "current_stage": crm.stages.get(current.stage) if current else None,
                 "current_stage_since": current.at if current else None,
                 "furthest_funnel_step": _furthest_step(crm, deal),
+                "furthest_funnel_step_in_order": max(_steps_in_order(crm, deal), default=None),
                 "owner_user_id": deal.periods[-1].user if deal.periods else None,
                 "creation_owner_user_id": deal.periods[0].user if deal.periods else None,
                 "stage_entries_count": len(deal.entries),
@@ -391,6 +392,19 @@ def _deals(crm: Crm) -> Mart:
 def _furthest_step(crm: Crm, deal: Deal) -> Decimal | None:
     steps = [crm.step_of_stage.get(entry.stage) for entry in deal.entries]
     return max((step.number for step in steps if step), default=None)
+
+
+def _steps_in_order(crm: Crm, deal: Deal) -> list[Decimal]:
+    """Return the stage steps that a deal passed one after the other, up to the first it missed."""
+    passed: list[Decimal] = []
+    latest = datetime.min
+    for step in crm.stage_steps:
+        at = deal.first_entries().get(int(step.key))
+        if at is None or at < latest:
+            break
+        passed.append(step.number)
+        latest = at
+    return passed
 
 
 def _report(crm: Crm) -> dict[tuple[date, Decimal], int]:
@@ -433,14 +447,7 @@ def _cohorts(crm: Crm) -> Mart:
         entered = deal.first_entries()
         steps = {int(step.key): step.number for step in crm.stage_steps}
         reached[deal.id] = {steps[stage]: at for stage, at in entered.items() if stage in steps}
-        in_order[deal.id] = set()
-        latest = datetime.min
-        for step in crm.stage_steps:
-            at = entered.get(int(step.key))
-            if at is None or at < latest:
-                break
-            in_order[deal.id].add(step.number)
-            latest = at
+        in_order[deal.id] = {*_steps_in_order(crm, deal)}
     for call in crm.calls():
         if call.deal in reached and call.due is not None:
             number = crm.step_of_call[call.type].number

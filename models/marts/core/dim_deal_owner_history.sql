@@ -36,12 +36,10 @@ WITH owner_changes AS (
     changes.owner_user_id AS user_id,
     deals.first_changed_at
   FROM pipedrive_intermediate.int_deal_changes AS changes
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON changes.deal_id = touched_deals.deal_id
   JOIN pipedrive_intermediate.int_deals AS deals
     ON changes.deal_id = deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until() AND changes.field_key = 'user_id'
+    @was_touched(changes.deal_id) AND changes.field_key = 'user_id'
 ), owner_changes_with_previous AS (
   SELECT
     deal_id,

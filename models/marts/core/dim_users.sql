@@ -35,6 +35,4 @@ FROM pipedrive_staging.stg_users AS users
 LEFT JOIN working_users
   ON users.user_id::TEXT = working_users.user_id;
 
-@postgres_index(user_id);
-
 @postgres_analyze()

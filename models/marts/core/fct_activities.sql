@@ -59,16 +59,12 @@ SELECT
   steps.funnel_step::DECIMAL(4, 1) AS funnel_step,
   activities.due_timestamp::TIMESTAMP AS due_timestamp
 FROM pipedrive_intermediate.int_completed_activities AS activities
-JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-  ON activities.deal_id = touched_deals.deal_id
 JOIN pipedrive_analytics.dim_funnel_steps AS steps
   ON steps.source = 'activity' AND steps.key = activities.activity_type_key
 WHERE
-  touched_deals.loaded_at > @processed_until();
+  @was_touched(activities.deal_id);
 
 @postgres_index(deal_id);
-
-@postgres_index(funnel_step, due_timestamp);
 
 @note_processed(pipedrive_intermediate.int_touched_deals);
 

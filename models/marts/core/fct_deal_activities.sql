@@ -38,10 +38,8 @@ SELECT
   activities.is_completed::BOOLEAN AS is_completed,
   activities.due_timestamp::TIMESTAMP AS due_timestamp
 FROM pipedrive_intermediate.int_activities AS activities
-JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-  ON activities.deal_id = touched_deals.deal_id
 WHERE
-  touched_deals.loaded_at > @processed_until();
+  @was_touched(activities.deal_id);
 
 @postgres_index(deal_id);
 

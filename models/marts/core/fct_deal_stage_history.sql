@@ -26,7 +26,8 @@ MODEL (
     kpi_name = 'Name of the funnel step the stage fills; NULL for a stage outside the funnel',
     funnel_step = 'Funnel step the stage fills; NULL for a stage outside the funnel',
     stage_entry_timestamp = 'When the deal first entered the stage, UTC; its month is the month it counts in',
-    stage_entry_num = 'Which entry of the deal into this stage: always 1, the first'
+    stage_entry_num = 'Which entry of the deal into this stage: always 1, the first',
+    is_in_order = 'TRUE when the deal had, by first entries, passed every earlier stage of the funnel before, one after the other; NULL for a stage outside the funnel'
   )
 );
 
@@ -38,28 +39,51 @@ WITH first_entries AS (
     history.stage_id,
     history.stage_name,
     history.stage_entry_timestamp,
-    history.stage_entry_num
+    history.stage_entry_num,
+    steps.kpi_name,
+    steps.funnel_step,
+    steps.stage_position,
+    ROW_NUMBER() OVER (PARTITION BY history.deal_id ORDER BY steps.stage_position) AS stages_passed,
+    LAG(history.stage_entry_timestamp) OVER (PARTITION BY history.deal_id ORDER BY steps.stage_position) AS previous_entry_timestamp
   FROM pipedrive_intermediate.int_deal_stage_history AS history
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON history.deal_id = touched_deals.deal_id
+  LEFT JOIN pipedrive_analytics.dim_funnel_steps AS steps
+    ON steps.source = 'stage' AND steps.key = history.stage_id::TEXT
   WHERE
-    touched_deals.loaded_at > @processed_until() AND history.stage_entry_num = 1
+    @was_touched(history.deal_id) AND history.stage_entry_num = 1
+), ordered_entries AS (
+  /* Out of order is an entry that an earlier stage is missing before, or that came before its
+     predecessor, and all that follow. Stages outside the funnel come last: NULL */
+  SELECT
+    deal_id,
+    stage_id,
+    stage_name,
+    kpi_name,
+    funnel_step,
+    stage_position,
+    stage_entry_timestamp,
+    stage_entry_num,
+    MAX(
+      CASE
+        WHEN stages_passed < stage_position
+        OR stage_entry_timestamp < previous_entry_timestamp
+        THEN 1
+        ELSE 0
+      END
+    ) OVER (PARTITION BY deal_id ORDER BY stage_position) = 0 AS is_in_order
+  FROM first_entries
 )
 SELECT
-  first_entries.deal_id::BIGINT AS deal_id,
-  first_entries.stage_id::BIGINT AS stage_id,
-  first_entries.stage_name::TEXT AS stage_name,
-  steps.kpi_name::TEXT AS kpi_name,
-  steps.funnel_step::DECIMAL(4, 1) AS funnel_step,
-  first_entries.stage_entry_timestamp::TIMESTAMP AS stage_entry_timestamp,
-  first_entries.stage_entry_num::INT AS stage_entry_num
-FROM first_entries
-LEFT JOIN pipedrive_analytics.dim_funnel_steps AS steps
-  ON steps.source = 'stage' AND steps.key = first_entries.stage_id::TEXT;
+  deal_id::BIGINT AS deal_id,
+  stage_id::BIGINT AS stage_id,
+  stage_name::TEXT AS stage_name,
+  kpi_name::TEXT AS kpi_name,
+  funnel_step::DECIMAL(4, 1) AS funnel_step,
+  stage_entry_timestamp::TIMESTAMP AS stage_entry_timestamp,
+  stage_entry_num::INT AS stage_entry_num,
+  CASE WHEN NOT stage_position IS NULL THEN is_in_order END::BOOLEAN AS is_in_order
+FROM ordered_entries;
 
 @postgres_index(deal_id);
-
-@postgres_index(funnel_step, stage_entry_timestamp);
 
 @note_processed(pipedrive_intermediate.int_touched_deals);
 

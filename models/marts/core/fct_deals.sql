@@ -56,6 +56,7 @@ MODEL (
     current_stage = 'Label of the stage it is in; NULL when unknown',
     current_stage_since = 'When it entered the stage it is in, UTC',
     furthest_funnel_step = 'Highest step among the stages it ever entered; NULL when it entered none of the funnel',
+    furthest_funnel_step_in_order = 'Highest step up to which it passed every stage of the funnel, by first entries one after the other; NULL when it has not been in the first',
     owner_user_id = 'User who owns the deal now; NULL when the log tells none',
     creation_owner_user_id = 'First owner of the deal in the log; NULL when there is none',
     stage_entries_count = 'Number of entries into stages, repeats included',
@@ -90,10 +91,17 @@ WITH paths AS (
     COUNT(CASE WHEN entries.move = 'backward' THEN 1 END) AS backward_moves_count,
     SUM(entries.skipped_stages_count) AS skipped_stages_count
   FROM pipedrive_analytics.fct_stage_entries AS entries
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON entries.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until()
+    @was_touched(entries.deal_id)
+  GROUP BY
+    entries.deal_id
+), paths_in_order AS (
+  SELECT
+    entries.deal_id,
+    MAX(entries.funnel_step) AS furthest_funnel_step_in_order
+  FROM pipedrive_analytics.fct_deal_stage_history AS entries
+  WHERE
+    @was_touched(entries.deal_id) AND entries.is_in_order
   GROUP BY
     entries.deal_id
 ), completed_activities AS (
@@ -101,10 +109,8 @@ WITH paths AS (
     activities.deal_id,
     COUNT(*) AS completed_activities_count
   FROM pipedrive_analytics.fct_deal_activities AS activities
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON activities.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until() AND activities.is_completed
+    @was_touched(activities.deal_id) AND activities.is_completed
   GROUP BY
     activities.deal_id
 ), sales_calls AS (
@@ -112,10 +118,8 @@ WITH paths AS (
     calls.deal_id,
     COUNT(*) AS sales_calls_count
   FROM pipedrive_analytics.fct_activities AS calls
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON calls.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until()
+    @was_touched(calls.deal_id)
   GROUP BY
     calls.deal_id
 )
@@ -128,6 +132,7 @@ SELECT
   paths.current_stage::TEXT AS current_stage,
   paths.current_stage_since::TIMESTAMP AS current_stage_since,
   paths.furthest_funnel_step::DECIMAL(4, 1) AS furthest_funnel_step,
+  paths_in_order.furthest_funnel_step_in_order::DECIMAL(4, 1) AS furthest_funnel_step_in_order,
   deals.owner_user_id::BIGINT AS owner_user_id,
   deals.first_owner_user_id::BIGINT AS creation_owner_user_id,
   COALESCE(paths.stage_entries_count, 0)::BIGINT AS stage_entries_count,
@@ -146,10 +151,10 @@ SELECT
   END::DECIMAL(12, 2) AS days_to_first_stage,
   @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
 FROM pipedrive_intermediate.int_deals AS deals
-JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-  ON deals.deal_id = touched_deals.deal_id
 LEFT JOIN paths
   ON deals.deal_id = paths.deal_id
+LEFT JOIN paths_in_order
+  ON deals.deal_id = paths_in_order.deal_id
 LEFT JOIN completed_activities
   ON deals.deal_id = completed_activities.deal_id
 LEFT JOIN sales_calls
@@ -157,11 +162,9 @@ LEFT JOIN sales_calls
 LEFT JOIN pipedrive_analytics.dim_lost_reasons AS reasons
   ON deals.lost_reason_key = reasons.lost_reason_id
 WHERE
-  touched_deals.loaded_at > @processed_until();
+  @was_touched(deals.deal_id);
 
 @postgres_index(deal_id);
-
-@postgres_index(created_at);
 
 @note_processed(pipedrive_intermediate.int_touched_deals);
 

@@ -90,10 +90,8 @@ WITH stage_positions AS (
       ORDER BY history.stage_entry_timestamp, history.stage_id
     ) AS previous_stage_entry_timestamp
   FROM pipedrive_intermediate.int_deal_stage_history AS history
-  JOIN pipedrive_intermediate.int_touched_deals AS touched_deals
-    ON history.deal_id = touched_deals.deal_id
   WHERE
-    touched_deals.loaded_at > @processed_until()
+    @was_touched(history.deal_id)
 ), entries AS (
   SELECT
     visits.deal_id,

@@ -33,32 +33,45 @@ MODEL (
   ) /* so that this model is the last one: it moves the watermarks */
 );
 
-WITH totals AS (
+WITH deals AS (
+  SELECT
+    deal_id, /* numbers first: texts are dear to sort */
+    check_name,
+    SUM(rows_count) AS rows_count
+  FROM pipedrive_analytics.fct_data_quality_findings
+  GROUP BY
+    deal_id,
+    check_name
+), totals AS (
   SELECT
     check_name,
     SUM(rows_count) AS rows_count,
-    COUNT(DISTINCT deal_id) AS deals_count
-  FROM pipedrive_analytics.fct_data_quality_findings
+    COUNT(deal_id) AS deals_count
+  FROM deals
   GROUP BY
     check_name
-), numbered_findings AS (
+), examples AS (
   /* COLLATE "C", or the language of a server decides which examples are shown */
   SELECT
-    check_name,
-    finding,
-    ROW_NUMBER() OVER (PARTITION BY check_name ORDER BY finding COLLATE "C") AS position
-  FROM pipedrive_analytics.fct_data_quality_findings
-), examples AS (
-  SELECT
-    check_name,
-    STRING_AGG(LEFT(finding, 200), '; '
+    checks.check_name,
+    STRING_AGG(
+      LEFT(first_findings.finding, 200), '; '
+      ORDER BY
+        first_findings.finding COLLATE "C"
+    ) AS examples
+  FROM pipedrive_analytics.dim_data_quality_checks AS checks
+  CROSS JOIN LATERAL (
+    SELECT
+      findings.finding
+    FROM pipedrive_analytics.fct_data_quality_findings AS findings
+    WHERE
+      findings.check_name = checks.check_name
     ORDER BY
-      position) AS examples
-  FROM numbered_findings
-  WHERE
-    position <= 5
+      findings.finding COLLATE "C"
+    LIMIT 5
+  ) AS first_findings
   GROUP BY
-    check_name
+    checks.check_name
 )
 SELECT
   checks.check_name::TEXT AS check_name,

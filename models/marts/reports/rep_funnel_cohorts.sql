@@ -40,14 +40,14 @@ WITH steps AS (
   SELECT
     funnel_step,
     kpi_name,
-    stage_position,
     previous_stage_step
   FROM pipedrive_analytics.dim_funnel_steps
 ), deals AS (
   SELECT
     deal_id,
     created_at,
-    DATE_TRUNC('MONTH', created_at)::DATE AS cohort_month
+    DATE_TRUNC('MONTH', created_at)::DATE AS cohort_month,
+    furthest_funnel_step_in_order
   FROM pipedrive_analytics.fct_deals
 ), cohorts AS (
   SELECT
@@ -56,76 +56,43 @@ WITH steps AS (
   FROM deals
   GROUP BY
     cohort_month
-), stages_reached AS (
-  SELECT
-    entries.deal_id,
-    entries.funnel_step,
-    entries.stage_entry_timestamp AS reached_at,
-    steps.stage_position,
-    ROW_NUMBER() OVER (PARTITION BY entries.deal_id ORDER BY entries.funnel_step) AS stages_passed,
-    LAG(entries.stage_entry_timestamp) OVER (PARTITION BY entries.deal_id ORDER BY entries.funnel_step) AS previous_reached_at
-  FROM pipedrive_analytics.fct_deal_stage_history AS entries
-  JOIN steps
-    ON entries.funnel_step = steps.funnel_step
-), stages_reached_in_order AS (
-  /* In order up to here: no stage is missing before it, and none came later than its successor */
+), reached AS (
+  /* A call is reached in order when the stages before it are; before the first there are none */
   SELECT
     deal_id,
     funnel_step,
-    reached_at,
-    stage_position,
-    MAX(
-      CASE
-        WHEN stages_passed < stage_position OR reached_at < previous_reached_at
-        THEN 1
-        ELSE 0
-      END
-    ) OVER (PARTITION BY deal_id ORDER BY funnel_step) = 0 AS is_in_order
-  FROM stages_reached
-), stages_in_order AS (
-  SELECT
-    deal_id,
-    MAX(stage_position) AS stage_position
-  FROM stages_reached_in_order
+    stage_entry_timestamp AS reached_at,
+    funnel_step AS stage_step
+  FROM pipedrive_analytics.fct_deal_stage_history
   WHERE
-    is_in_order
-  GROUP BY
-    deal_id
-), calls_reached AS (
+    NOT funnel_step IS NULL
+  UNION ALL
   SELECT
     calls.deal_id,
     calls.funnel_step,
-    MIN(calls.due_timestamp) AS reached_at
+    MIN(calls.due_timestamp) AS reached_at,
+    steps.previous_stage_step AS stage_step
   FROM pipedrive_analytics.fct_activities AS calls
+  JOIN steps
+    ON calls.funnel_step = steps.funnel_step
   WHERE
     NOT calls.due_timestamp IS NULL
   GROUP BY
     calls.deal_id,
-    calls.funnel_step
-), reached AS (
-  SELECT
-    deal_id,
-    funnel_step,
-    reached_at,
-    is_in_order
-  FROM stages_reached_in_order
-  UNION ALL
-  SELECT
-    calls_reached.deal_id,
-    calls_reached.funnel_step,
-    calls_reached.reached_at,
-    COALESCE(stages_in_order.stage_position, 0) >= steps.stage_position AS is_in_order
-  FROM calls_reached
-  JOIN steps
-    ON calls_reached.funnel_step = steps.funnel_step
-  LEFT JOIN stages_in_order
-    ON calls_reached.deal_id = stages_in_order.deal_id
+    calls.funnel_step,
+    steps.previous_stage_step
 ), counts AS (
   SELECT
     deals.cohort_month,
     reached.funnel_step,
     COUNT(*) AS reached_deals_count,
-    COUNT(CASE WHEN reached.is_in_order THEN 1 END) AS reached_in_order_deals_count,
+    COUNT(
+      CASE
+        WHEN reached.stage_step IS NULL
+        OR reached.stage_step <= deals.furthest_funnel_step_in_order
+        THEN 1
+      END
+    ) AS reached_in_order_deals_count,
     @percentile(
       0.5,
       CASE

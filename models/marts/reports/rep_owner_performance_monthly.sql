@@ -30,57 +30,100 @@ MODEL (
   )
 );
 
-WITH events AS (
+WITH entries AS (
   SELECT
-    stage_entry_timestamp AS happened_at,
-    user_id,
-    'stage entries' AS measure,
-    kpi_name AS item,
-    funnel_step
+    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE AS month,
+    COALESCE(user_id, -1) AS user_id,
+    funnel_step,
+    kpi_name,
+    COUNT(*) AS events_count
   FROM pipedrive_analytics.fct_stage_entries
   WHERE
     stage_entry_num = 1 AND NOT funnel_step IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE,
+    COALESCE(user_id, -1),
+    funnel_step,
+    kpi_name
+), activities AS (
+  SELECT
+    DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
+    COALESCE(user_id, -1) AS user_id,
+    is_completed,
+    COALESCE(activity_type_name, activity_type_key, 'unknown') AS activity_type,
+    COUNT(*) AS events_count
+  FROM pipedrive_analytics.fct_deal_activities
+  WHERE
+    NOT due_timestamp IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', due_timestamp)::DATE,
+    COALESCE(user_id, -1),
+    is_completed,
+    COALESCE(activity_type_name, activity_type_key, 'unknown')
+), calls AS (
+  SELECT
+    DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
+    COALESCE(user_id, -1) AS user_id,
+    funnel_step,
+    kpi_name,
+    COUNT(*) AS events_count
+  FROM pipedrive_analytics.fct_activities
+  WHERE
+    NOT due_timestamp IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', due_timestamp)::DATE,
+    COALESCE(user_id, -1),
+    funnel_step,
+    kpi_name
+), lost_reasons AS (
+  SELECT
+    DATE_TRUNC('MONTH', lost_reason_set_at)::DATE AS month,
+    COALESCE(lost_reason_owner_user_id, -1) AS user_id,
+    lost_reason,
+    COUNT(*) AS events_count
+  FROM pipedrive_analytics.fct_deals
+  WHERE
+    NOT lost_reason_set_at IS NULL
+  GROUP BY
+    DATE_TRUNC('MONTH', lost_reason_set_at)::DATE,
+    COALESCE(lost_reason_owner_user_id, -1),
+    lost_reason
+), monthly_events AS (
+  SELECT
+    month,
+    user_id,
+    'stage entries' AS measure,
+    kpi_name AS item,
+    funnel_step,
+    events_count
+  FROM entries
   UNION ALL
   SELECT
-    due_timestamp AS happened_at,
+    month,
     user_id,
     CASE WHEN is_completed THEN 'completed activities' ELSE 'planned activities' END AS measure,
-    COALESCE(activity_type_name, activity_type_key, 'unknown') AS item,
-    NULL AS funnel_step
-  FROM pipedrive_analytics.fct_deal_activities
+    activity_type AS item,
+    NULL AS funnel_step,
+    events_count
+  FROM activities
   UNION ALL
   SELECT
-    due_timestamp AS happened_at,
+    month,
     user_id,
     'sales calls' AS measure,
     kpi_name AS item,
-    funnel_step
-  FROM pipedrive_analytics.fct_activities
+    funnel_step,
+    events_count
+  FROM calls
   UNION ALL
   SELECT
-    lost_reason_set_at AS happened_at,
-    lost_reason_owner_user_id AS user_id,
+    month,
+    user_id,
     'lost reasons' AS measure,
     lost_reason AS item,
-    NULL AS funnel_step
-  FROM pipedrive_analytics.fct_deals
-), monthly_events AS (
-  SELECT
-    DATE_TRUNC('MONTH', happened_at)::DATE AS month,
-    COALESCE(user_id, -1) AS user_id,
-    measure,
-    item,
-    funnel_step,
-    COUNT(*) AS events_count
-  FROM events
-  WHERE
-    NOT happened_at IS NULL
-  GROUP BY
-    DATE_TRUNC('MONTH', happened_at)::DATE,
-    COALESCE(user_id, -1),
-    measure,
-    item,
-    funnel_step
+    NULL AS funnel_step,
+    events_count
+  FROM lost_reasons
 )
 SELECT
   events.month::DATE AS month,
@@ -93,7 +136,5 @@ SELECT
 FROM monthly_events AS events
 LEFT JOIN pipedrive_analytics.dim_users AS users
   ON events.user_id = users.user_id;
-
-@postgres_index(user_id);
 
 @postgres_analyze()

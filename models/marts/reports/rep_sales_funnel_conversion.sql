@@ -53,6 +53,4 @@ LEFT JOIN pipedrive_analytics.rep_sales_funnel_monthly AS previous_steps
   ON report.month = previous_steps.month
   AND steps.previous_stage_step = previous_steps.funnel_step;
 
-@postgres_index(month);
-
 @postgres_analyze()

@@ -59,10 +59,17 @@ MODEL (
         WHERE
           source = 'activity'
       ),
-      source := pipedrive_analytics.fct_activities,
-      source_key := DATE_TRUNC('MONTH', due_timestamp)::DATE,
-      source_total := COUNT(DISTINCT (deal_id, funnel_step)),
-      source_condition := NOT due_timestamp IS NULL
+      source := (
+        SELECT DISTINCT
+          deal_id,
+          funnel_step,
+          DATE_TRUNC('MONTH', due_timestamp)::DATE AS month
+        FROM pipedrive_analytics.fct_activities
+        WHERE
+          NOT due_timestamp IS NULL
+      ),
+      source_key := month,
+      source_total := COUNT(*)
     ),
     log_is_not_empty
   ),
@@ -113,7 +120,5 @@ SELECT
 FROM counts
 JOIN pipedrive_analytics.dim_funnel_steps AS steps
   ON counts.funnel_step = steps.funnel_step;
-
-@postgres_index(month);
 
 @postgres_analyze()

@@ -74,6 +74,4 @@ SELECT
   CASE WHEN months_covered >= 12 THEN rolling_12_months END::BIGINT AS rolling_12_months_deals_count
 FROM windows;
 
-@postgres_index(month);
-
 @postgres_analyze()

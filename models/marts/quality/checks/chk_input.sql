@@ -5,7 +5,7 @@ MODEL (
     quality
   ),
   grain (check_name, finding),
-  description 'One row per row that a check returns: what is missing in the input, or cannot be counted. A check is the CTE of its name; seeds/data_quality_checks.csv says how severe it is and what a row means. fct_data_quality_findings collects them.',
+  description 'One row per row that a check returns: what was landed, and what was not. A check is the CTE of its name; seeds/data_quality_checks.csv says how severe it is and what a row means. fct_data_quality_findings collects them.',
   column_descriptions (
     check_name = 'Name of the check',
     finding = 'The returned row: its columns and their values',
@@ -51,69 +51,6 @@ WITH rejected_rows AS (
         COALESCE(MAX(loaded_at), '0001-01-01'::TIMESTAMP)
       FROM pipedrive_intermediate.int_touched_deals
     )
-), activities_without_status AS (
-  SELECT
-    activity_id,
-    deal_id
-  FROM pipedrive_staging.stg_activity
-  WHERE
-    is_completed IS NULL
-), calls_without_due_time AS (
-  SELECT
-    activity_id,
-    deal_id
-  FROM pipedrive_analytics.fct_activities
-  WHERE
-    due_timestamp IS NULL
-), activities_without_due_time AS (
-  SELECT
-    activity_id,
-    deal_id
-  FROM pipedrive_intermediate.int_activities
-  WHERE
-    due_timestamp IS NULL
-), implausible_due_times AS (
-  SELECT
-    activity_id,
-    deal_id,
-    due_timestamp
-  FROM pipedrive_staging.stg_activity
-  WHERE
-    NOT due_timestamp IS NULL AND @plausible_time(due_timestamp) IS NULL
-), deals_without_creation AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_deals
-  WHERE
-    creation_logged_at IS NULL
-), repeated_creations AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_deal_changes
-  WHERE
-    field_key = 'add_time'
-  GROUP BY
-    deal_id
-  HAVING
-    COUNT(*) > 1
-), changes_before_creation AS (
-  SELECT
-    deal_id
-  FROM pipedrive_intermediate.int_deals
-  WHERE
-    first_changed_at < creation_logged_at
-), deals_without_stage AS (
-  SELECT
-    deal_id
-  FROM pipedrive_analytics.fct_deals
-  WHERE
-    stage_entries_count = 0
-), deals_without_owner AS (
-  SELECT
-    deal_id
-  FROM pipedrive_analytics.fct_deals
-  WHERE
-    owner_user_id IS NULL
 ), options_are_lists AS (
   SELECT
     field_key,
@@ -139,60 +76,6 @@ SELECT
   @row_as_text(deal_id, stage_id, loaded_at)::TEXT AS finding,
   deal_id::BIGINT AS deal_id
 FROM changes_not_yet_processed
-UNION ALL
-SELECT
-  'activities_without_status'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM activities_without_status
-UNION ALL
-SELECT
-  'calls_without_due_time'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM calls_without_due_time
-UNION ALL
-SELECT
-  'activities_without_due_time'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM activities_without_due_time
-UNION ALL
-SELECT
-  'implausible_due_times'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id, due_timestamp)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM implausible_due_times
-UNION ALL
-SELECT
-  'deals_without_creation'::TEXT AS check_name,
-  @row_as_text(deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM deals_without_creation
-UNION ALL
-SELECT
-  'repeated_creations'::TEXT AS check_name,
-  @row_as_text(deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM repeated_creations
-UNION ALL
-SELECT
-  'changes_before_creation'::TEXT AS check_name,
-  @row_as_text(deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM changes_before_creation
-UNION ALL
-SELECT
-  'deals_without_stage'::TEXT AS check_name,
-  @row_as_text(deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM deals_without_stage
-UNION ALL
-SELECT
-  'deals_without_owner'::TEXT AS check_name,
-  @row_as_text(deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM deals_without_owner
 UNION ALL
 SELECT
   'options_are_lists'::TEXT AS check_name,

@@ -5,7 +5,7 @@ MODEL (
     quality
   ),
   grain (check_name, finding),
-  description 'One row per row that a check returns: how deals move through the stages. A check is the CTE of its name; seeds/data_quality_checks.csv says how severe it is and what a row means. fct_data_quality_findings collects them.',
+  description 'One row per row that a check returns: how deals move through the stages. A check is the CTE of its name; seeds/data_quality_checks.csv says how severe it is and what a row means. fct_data_quality_findings collects them, by deal: a run looks at the deals that were touched.',
   column_descriptions (
     check_name = 'Name of the check',
     finding = 'The returned row: its columns and their values',
@@ -19,14 +19,14 @@ WITH entries_outside_the_funnel AS (
     stage_id
   FROM pipedrive_analytics.fct_deal_stage_history
   WHERE
-    funnel_step IS NULL
+    @was_touched(deal_id) AND funnel_step IS NULL
 ), late_first_stages AS (
   SELECT
     deal_id,
     days_to_first_stage
   FROM pipedrive_analytics.fct_deals
   WHERE
-    days_to_first_stage >= 1
+    @was_touched(deal_id) AND days_to_first_stage >= 1
 ), repeated_stage_entries AS (
   SELECT
     deal_id,
@@ -34,7 +34,7 @@ WITH entries_outside_the_funnel AS (
     stage_entry_num
   FROM pipedrive_analytics.fct_stage_entries
   WHERE
-    stage_entry_num > 1
+    @was_touched(deal_id) AND stage_entry_num > 1
 ), backward_moves AS (
   SELECT
     deal_id,
@@ -43,7 +43,7 @@ WITH entries_outside_the_funnel AS (
     stage_entry_num
   FROM pipedrive_analytics.fct_stage_entries
   WHERE
-    move = 'backward'
+    @was_touched(deal_id) AND move = 'backward'
 ), skipped_stages AS (
   SELECT
     deal_id,
@@ -52,12 +52,14 @@ WITH entries_outside_the_funnel AS (
     stage_entry_num
   FROM pipedrive_analytics.fct_stage_entries
   WHERE
-    move = 'skipped'
+    @was_touched(deal_id) AND move = 'skipped'
 ), same_second_entries AS (
   SELECT
     deal_id,
     stage_entry_timestamp
   FROM pipedrive_analytics.fct_stage_entries
+  WHERE
+    @was_touched(deal_id)
   GROUP BY
     deal_id,
     stage_entry_timestamp
@@ -69,7 +71,8 @@ WITH entries_outside_the_funnel AS (
     lost_reason
   FROM pipedrive_analytics.fct_deals
   WHERE
-    NOT lost_reason IS NULL
+    @was_touched(deal_id)
+    AND NOT lost_reason IS NULL
     AND furthest_funnel_step = (
       SELECT
         MAX(funnel_step)

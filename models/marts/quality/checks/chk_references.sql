@@ -13,34 +13,7 @@ MODEL (
   )
 );
 
-WITH unknown_deals AS (
-  SELECT
-    activities.activity_id,
-    activities.deal_id
-  FROM pipedrive_intermediate.int_activities AS activities
-  WHERE
-    NOT EXISTS(
-      SELECT
-        1
-      FROM pipedrive_intermediate.int_deals AS deals
-      WHERE
-        deals.deal_id = activities.deal_id
-    )
-), unknown_activity_types AS (
-  SELECT
-    activities.activity_id,
-    activities.deal_id,
-    activities.activity_type_key
-  FROM pipedrive_intermediate.int_activities AS activities
-  WHERE
-    NOT EXISTS(
-      SELECT
-        1
-      FROM pipedrive_staging.stg_activity_types AS types
-      WHERE
-        types.activity_type_key = activities.activity_type_key
-    )
-), owners AS (
+WITH owners AS (
   SELECT
     user_id,
     'activity ' || activity_id::TEXT AS owns
@@ -66,34 +39,6 @@ WITH unknown_deals AS (
       FROM pipedrive_analytics.dim_users AS users
       WHERE
         users.user_id = owners.user_id
-    )
-), unknown_stages AS (
-  SELECT
-    entries.deal_id,
-    entries.stage_id,
-    entries.stage_entry_num
-  FROM pipedrive_analytics.fct_stage_entries AS entries
-  WHERE
-    NOT EXISTS(
-      SELECT
-        1
-      FROM pipedrive_analytics.dim_stages AS stages
-      WHERE
-        stages.stage_id = entries.stage_id
-    )
-), unknown_lost_reasons AS (
-  SELECT
-    deals.deal_id,
-    deals.lost_reason
-  FROM pipedrive_analytics.fct_deals AS deals
-  WHERE
-    NOT deals.lost_reason IS NULL
-    AND NOT EXISTS(
-      SELECT
-        1
-      FROM pipedrive_analytics.dim_lost_reasons AS reasons
-      WHERE
-        reasons.lost_reason = deals.lost_reason
     )
 ), unknown_fields AS (
   SELECT
@@ -140,34 +85,10 @@ WITH unknown_deals AS (
     COUNT(*) > 1
 )
 SELECT
-  'unknown_deals'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM unknown_deals
-UNION ALL
-SELECT
-  'unknown_activity_types'::TEXT AS check_name,
-  @row_as_text(activity_id, deal_id, activity_type_key)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM unknown_activity_types
-UNION ALL
-SELECT
   'unknown_users'::TEXT AS check_name,
   @row_as_text(user_id, owns)::TEXT AS finding,
   NULL::BIGINT AS deal_id
 FROM unknown_users
-UNION ALL
-SELECT
-  'unknown_stages'::TEXT AS check_name,
-  @row_as_text(deal_id, stage_id, stage_entry_num)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM unknown_stages
-UNION ALL
-SELECT
-  'unknown_lost_reasons'::TEXT AS check_name,
-  @row_as_text(deal_id, lost_reason)::TEXT AS finding,
-  deal_id::BIGINT AS deal_id
-FROM unknown_lost_reasons
 UNION ALL
 SELECT
   'unknown_fields'::TEXT AS check_name,
