@@ -102,8 +102,8 @@ backup: install ## Write the database to one file in backups/ (or DIR=DIR)
 restore: install ## Put a backup (BACKUP=FILE) in an empty database; REPLACE=1: in any
 	@$(FUNNEL) restore $(if $(BACKUP),"$$BACKUP") $(if $(REPLACE),--replace) --gateway $(GATEWAY)
 
-bench: install ## Measure a build and a refresh on PostgreSQL, at 10 and 100 times the sample
-	$(BIN)/python benchmarks/refresh.py
+bench: install ## Measure a build, a release and a refresh on PostgreSQL, at 10 and 100 times the sample
+	$(BIN)/python benchmarks/costs.py
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
 	rm -rf .cache logs .pytest_cache .ruff_cache .hypothesis pipedrive.duckdb pipedrive.duckdb.wal
