@@ -2,7 +2,7 @@ AUDIT (
   name cohorts_do_not_grow
 );
 
-/* A returned row is a cohort and step that more deals reached in order than the stage before it, or than reached it at all. */
+/* A returned row is a cohort and step that more deals reached in order, or reached at least, than the stage before it, or in order than in any order, or more than the cohort has. */
 SELECT
   cohorts.cohort_month,
   cohorts.funnel_step
@@ -15,4 +15,5 @@ WHERE
     cohorts.reached_deals_count,
     COALESCE(previous_steps.reached_in_order_deals_count, cohorts.cohort_deals_count)
   )
+  OR cohorts.reached_at_least_deals_count > COALESCE(previous_steps.reached_at_least_deals_count, cohorts.cohort_deals_count)
   OR cohorts.reached_deals_count > cohorts.cohort_deals_count

@@ -475,6 +475,13 @@ CASES = [
         rows=2,  # steps 2.1 and 3 follow it
     ),
     Case(
+        COHORTS,
+        "cohorts_do_not_grow",
+        "UPDATE {rep_funnel_cohorts} SET reached_at_least_deals_count = 0 "
+        "WHERE cohort_month = '2024-02-01' AND funnel_step = 2",
+        rows=2,
+    ),
+    Case(
         TRANSITIONS,
         "non_negative",
         "UPDATE {rep_stage_transitions} SET median_days = -1 WHERE move = 'backward'",

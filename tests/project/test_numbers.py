@@ -75,6 +75,16 @@ def test_real_export_gives_the_known_deals(real: tuple[Warehouse, Outcome]) -> N
     assert first_step["cohort_deals_count"].astype(int).sum() == 1995
 
 
+def test_real_export_gives_the_known_countings(real: tuple[Warehouse, Outcome]) -> None:
+    """Ever in the step, and in it or in a later one: worked out by others."""
+    cohorts = real[0].table("pipedrive_analytics.rep_funnel_cohorts")
+    cohorts = cohorts.assign(step=cohorts["funnel_step"].map(float))
+    columns = ["reached_deals_count", "reached_at_least_deals_count"]
+    totals = cohorts[columns].astype(int).groupby(cohorts["step"]).sum()
+    assert [*totals.loc[5]] == [894, 1693]
+    assert [*totals.loc[7]] == [588, 1081]
+
+
 def test_real_export_gives_the_known_shares(real: tuple[Warehouse, Outcome]) -> None:
     """February 2024, as the business knows it: per cent of the first step."""
     conversion = real[0].table("pipedrive_analytics.rep_sales_funnel_conversion")

@@ -437,6 +437,17 @@ def _conversion(crm: Crm) -> Mart:
     return Mart(("month", "funnel_step"), rows)
 
 
+def _has_come_to(crm: Crm, step: Step, reached: set[Decimal]) -> bool:
+    """Tell whether a deal that reached these steps, in any order, came to a step or further."""
+    stages = {stage.number for stage in crm.stage_steps}
+    if any(number >= step.number for number in reached & stages):
+        return True
+    if step.number in stages or step.number not in reached:
+        return False
+    before = crm.stage_step_before(step)
+    return before is None or any(number >= before.number for number in reached & stages)
+
+
 def _cohorts(crm: Crm) -> Mart:
     # The time at which each deal reached each step, in any order; a call needs a due time
     reached: dict[int, dict[Decimal, datetime]] = {}
@@ -461,6 +472,12 @@ def _cohorts(crm: Crm) -> Mart:
     rows = []
     for month, deals in cohorts.items():
         counts = Counter(step for deal in deals for step in reached[deal.id])
+        at_least = Counter(
+            step.number
+            for deal in deals
+            for step in crm.steps
+            if _has_come_to(crm, step, {*reached[deal.id]})
+        )
         ordered = Counter(step for deal in deals for step in in_order[deal.id])
         for step in crm.steps:
             before = crm.stage_step_before(step)
@@ -476,12 +493,17 @@ def _cohorts(crm: Crm) -> Mart:
                     "funnel_step": step.number,
                     "cohort_deals_count": len(deals),
                     "reached_deals_count": counts[step.number],
+                    "reached_at_least_deals_count": at_least[step.number],
                     "reached_in_order_deals_count": ordered[step.number],
                     "share_of_cohort": ratio(counts[step.number], len(deals)),
+                    "share_of_cohort_at_least": ratio(at_least[step.number], len(deals)),
                     "share_of_cohort_in_order": ratio(ordered[step.number], len(deals)),
                     "previous_stage_step": before.number if before else None,
                     "conversion_from_previous_stage_step": (
                         ratio(counts[step.number], counts[before.number]) if before else None
+                    ),
+                    "conversion_at_least_from_previous_stage_step": (
+                        ratio(at_least[step.number], at_least[before.number]) if before else None
                     ),
                     "conversion_in_order_from_previous_stage_step": (
                         ratio(ordered[step.number], ordered[before.number]) if before else None

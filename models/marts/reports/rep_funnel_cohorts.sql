@@ -11,6 +11,7 @@ MODEL (
         funnel_step,
         cohort_deals_count,
         reached_deals_count,
+        reached_at_least_deals_count,
         reached_in_order_deals_count
       )
     ),
@@ -19,18 +20,21 @@ MODEL (
     cohorts_conserved,
     cohorts_do_not_grow
   ),
-  description 'One row per month of creation and funnel step: the deals created in the month, and how many of them ever reached the step. Join dim_funnel_steps on funnel_step. Answers how many of a month''s new deals get through, and where they get stuck. A deal that skipped stages has reached the later one, but not in order: the two countings differ as much as deals skip.',
+  description 'One row per month of creation and funnel step: the deals created in the month, and how many of them ever reached the step. Join dim_funnel_steps on funnel_step. Answers how many of a month''s new deals get through, and where they get stuck. There are three countings: a deal that skipped a stage has not reached it in any order, but at least it, and the later one not in order. They differ as much as deals skip.',
   column_descriptions (
     cohort_month = 'First day of the month in which the deals were created, UTC',
     kpi_name = 'Name of the funnel step',
     funnel_step = 'Position of the step in the funnel',
     cohort_deals_count = 'Number of deals created in the month',
     reached_deals_count = 'Number of them that ever reached the step, in any order',
+    reached_at_least_deals_count = 'Number of them that reached the step or a later stage: it falls from step to step, though deals skip. A call counts for deals that got at least to the stage before it',
     reached_in_order_deals_count = 'Number of them that reached it and had, by first entries, passed every earlier stage of the funnel before, one after the other; for a call the stages before it, whenever it was held',
     share_of_cohort = 'reached_deals_count / cohort_deals_count: 0.25 is 25 %',
+    share_of_cohort_at_least = 'reached_at_least_deals_count / cohort_deals_count',
     share_of_cohort_in_order = 'reached_in_order_deals_count / cohort_deals_count',
     previous_stage_step = 'The last stage step of the funnel before this one; NULL for the first',
     conversion_from_previous_stage_step = 'reached_deals_count / that of the previous stage step; over 1 when deals skip that',
+    conversion_at_least_from_previous_stage_step = 'reached_at_least_deals_count / that of the previous stage step',
     conversion_in_order_from_previous_stage_step = 'reached_in_order_deals_count / that of the previous stage step',
     median_days_to_reach = 'Median of days from creation to the first time in the step, of deals that reached it in any order; reached before creation is left out'
   )
@@ -47,6 +51,7 @@ WITH steps AS (
     deal_id,
     created_at,
     DATE_TRUNC('MONTH', created_at)::DATE AS cohort_month,
+    furthest_funnel_step,
     furthest_funnel_step_in_order
   FROM pipedrive_analytics.fct_deals
 ), cohorts AS (
@@ -56,6 +61,27 @@ WITH steps AS (
   FROM deals
   GROUP BY
     cohort_month
+), deals_by_furthest_stage AS (
+  SELECT
+    cohort_month,
+    furthest_funnel_step,
+    COUNT(*) AS deals_count
+  FROM deals
+  GROUP BY
+    cohort_month,
+    furthest_funnel_step
+), deals_beyond AS (
+  /* Of a stage: those in it or in a later one. Of a call: those in a later stage */
+  SELECT
+    deals_by_furthest_stage.cohort_month,
+    steps.funnel_step,
+    SUM(deals_by_furthest_stage.deals_count) AS deals_count
+  FROM steps
+  JOIN deals_by_furthest_stage
+    ON deals_by_furthest_stage.furthest_funnel_step >= steps.funnel_step
+  GROUP BY
+    deals_by_furthest_stage.cohort_month,
+    steps.funnel_step
 ), reached AS (
   /* A call is reached in order when the stages before it are; before the first there are none */
   SELECT
@@ -93,6 +119,18 @@ WITH steps AS (
         THEN 1
       END
     ) AS reached_in_order_deals_count,
+    COUNT(
+      CASE
+        WHEN (
+          reached.stage_step IS NULL OR reached.stage_step <= deals.furthest_funnel_step
+        )
+        AND (
+          deals.furthest_funnel_step IS NULL
+          OR deals.furthest_funnel_step < reached.funnel_step
+        )
+        THEN 1
+      END
+    ) AS called_last_deals_count,
     @percentile(
       0.5,
       CASE
@@ -113,6 +151,7 @@ WITH steps AS (
     steps.funnel_step,
     cohorts.cohort_deals_count,
     COALESCE(counts.reached_deals_count, 0) AS reached_deals_count,
+    COALESCE(deals_beyond.deals_count, 0) + COALESCE(counts.called_last_deals_count, 0) AS reached_at_least_deals_count,
     COALESCE(counts.reached_in_order_deals_count, 0) AS reached_in_order_deals_count,
     steps.previous_stage_step,
     counts.median_seconds_to_reach
@@ -121,6 +160,9 @@ WITH steps AS (
   LEFT JOIN counts
     ON cohorts.cohort_month = counts.cohort_month
     AND steps.funnel_step = counts.funnel_step
+  LEFT JOIN deals_beyond
+    ON cohorts.cohort_month = deals_beyond.cohort_month
+    AND steps.funnel_step = deals_beyond.funnel_step
 )
 SELECT
   grid.cohort_month::DATE AS cohort_month,
@@ -128,11 +170,14 @@ SELECT
   grid.funnel_step::DECIMAL(4, 1) AS funnel_step,
   grid.cohort_deals_count::BIGINT AS cohort_deals_count,
   grid.reached_deals_count::BIGINT AS reached_deals_count,
+  grid.reached_at_least_deals_count::BIGINT AS reached_at_least_deals_count,
   grid.reached_in_order_deals_count::BIGINT AS reached_in_order_deals_count,
   @share(grid.reached_deals_count, grid.cohort_deals_count)::DECIMAL(12, 4) AS share_of_cohort,
+  @share(grid.reached_at_least_deals_count, grid.cohort_deals_count)::DECIMAL(12, 4) AS share_of_cohort_at_least,
   @share(grid.reached_in_order_deals_count, grid.cohort_deals_count)::DECIMAL(12, 4) AS share_of_cohort_in_order,
   grid.previous_stage_step::DECIMAL(4, 1) AS previous_stage_step,
   @share(grid.reached_deals_count, previous_steps.reached_deals_count)::DECIMAL(12, 4) AS conversion_from_previous_stage_step,
+  @share(grid.reached_at_least_deals_count, previous_steps.reached_at_least_deals_count)::DECIMAL(12, 4) AS conversion_at_least_from_previous_stage_step,
   @share(grid.reached_in_order_deals_count, previous_steps.reached_in_order_deals_count)::DECIMAL(12, 4) AS conversion_in_order_from_previous_stage_step,
   @days(grid.median_seconds_to_reach)::DECIMAL(12, 2) AS median_days_to_reach
 FROM grid
