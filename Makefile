@@ -18,8 +18,9 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh health pr drop check test test-faults audit lint format \
-    insights ui ide backup restore bench clean
+.PHONY: help install dev prod land refresh health pr drop check test test-faults test-page audit \
+    lint format \
+    insights page ui ide backup restore bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -52,6 +53,16 @@ land: install ## Land an export (SOURCE=DIR), or Pipedrive's API, in pipedrive_r
 refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
 
+page: install page/.venv/installed ## Show prod (or ENVIRONMENT) in the browser, for everybody
+	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
+	@cd page && .venv/bin/python -m streamlit run app.py
+
+page/.venv/installed: page/requirements.txt page/requirements-test.txt
+	$(PYTHON) -m venv page/.venv
+	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --no-compile $(addprefix --requirement ,$^)
+	@touch $@
+
 pr: install ## Build a throw-away environment (ENVIRONMENT=pr_12), and compare it with prod
 	$(call throw_away)
 	@$(FUNNEL) build "$$ENVIRONMENT" --gateway $(GATEWAY)
@@ -68,11 +79,17 @@ health: install ## Say how old the last landing, run and promotion are; fails wh
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults and not again"
 
-test: lint ## Check all that must pass, on DuckDB and PostgreSQL
+test: lint page/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
 	$(PYTEST) -m "not faults and not again"
 
 test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass
 	$(PYTEST) -m "faults or again"
+
+test-page: install page/.venv/installed ## Try the page in Chromium, which must be there
+	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --requirement page/requirements-browser.txt
+	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
+	cd page && .venv/bin/python -m pytest -m browser
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)

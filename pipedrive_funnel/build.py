@@ -7,6 +7,7 @@ from contextlib import closing
 from pipedrive_funnel import runs
 from pipedrive_funnel.export.check import check_files
 from pipedrive_funnel.show import say_funnel
+from pipedrive_funnel.snapshot import renew_snapshot
 from pipedrive_funnel.summary import say_summary
 from pipedrive_funnel.terminal import funnel, make, say, say_next
 from pipedrive_funnel.warehouse import Built, Database
@@ -64,6 +65,7 @@ def finish_refresh(database: Database, built: Built, watch: Watch) -> None:
     say_summary(database, built)
     gateway = None if database.is_default else database.gateway
     say_next([(funnel(f"show {built.environment}", gateway), "print the funnel")])
+    renew_snapshot(database, built.environment)
 
 
 def next_steps(database: Database, environment: str) -> list[tuple[str, str]]:

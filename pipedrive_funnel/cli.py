@@ -136,6 +136,19 @@ def health_command(gateway: str | None, as_json: bool, max_age_hours: float) -> 
     return health(gateway, max_age_hours=max_age_hours, as_json=as_json)
 
 
+@commands.command("snapshot", short_help="Write the marts to files, which the page shows.")
+@click.argument("environment", required=False)
+@gateway_option
+def snapshot_command(environment: str | None, gateway: str | None) -> None:
+    """Write the marts of ENVIRONMENT to page/snapshot/: prod unless told, dev if there is no prod.
+
+    The page shows the new files from the next click on.
+    """
+    from pipedrive_funnel.snapshot import take_snapshot
+
+    take_snapshot(environment, gateway)
+
+
 @commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
 @environment_argument
 @gateway_option

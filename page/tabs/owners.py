@@ -1,0 +1,96 @@
+"""Owners: whose deals move, who calls and plans, and which lost reasons were set."""
+
+from __future__ import annotations
+
+import altair as alt
+import streamlit as st
+
+from data import Snapshot, month_name
+from filters import Chosen, user_name
+from look import BLUE, NARROW, chart, note, nothing
+
+SHOWN = 200  # owners, the busiest first
+MEASURES = {
+    "stage entries": "Entries into stages",
+    "sales calls": "Sales calls",
+    "lost reasons": "Lost reasons set",
+    "completed activities": "Activities done",
+    "planned activities": "Activities planned",
+}
+
+
+def show(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Show a row for each owner, and lost reasons."""
+    measures = ",\n".join(
+        f"COALESCE(SUM(events_count) FILTER (measure = '{measure}'), 0)::BIGINT AS \"{title}\""
+        for measure, title in MEASURES.items()
+    )
+    owner = "" if chosen.owner is None else f" AND user_id = {chosen.owner}"
+    found = snapshot.ask(
+        f"""
+        WITH overdue AS (
+          SELECT COALESCE(user_id, -1) AS user_id, COUNT(*) AS activities
+          FROM fct_deal_activities
+          WHERE NOT is_completed AND due_timestamp < $3
+            AND DATE_TRUNC('month', due_timestamp) BETWEEN $1 AND $2
+          GROUP BY ALL
+        )
+        SELECT
+          user_id, ANY_VALUE(user_name) AS user_name, {measures},
+          COALESCE(ANY_VALUE(activities), 0)::BIGINT AS "Of these overdue"
+        FROM rep_owner_performance_monthly
+        LEFT JOIN overdue USING (user_id)
+        WHERE month BETWEEN $1 AND $2{owner}
+        GROUP BY user_id ORDER BY 3 DESC, 1 LIMIT {SHOWN}
+        """,
+        chosen.first,
+        chosen.last,
+        snapshot.taken_at.replace(tzinfo=None),
+    )
+    if found.empty:
+        nothing("Nothing happened in these months.")
+        return
+    note(
+        f"{month_name(chosen.first)} to {month_name(chosen.last)}, the {SHOWN} busiest at most. "
+        "First entries of deals into stages count for who owned the deal then, activities for "
+        "whom they are assigned to. Overdue are planned activities whose time had passed when the "
+        "data was read."
+    )
+    users = zip(found.pop("user_id"), found.pop("user_name"), strict=True)
+    found.insert(
+        0, "Owner", ["nobody" if user == -1 else user_name(user, name) for user, name in users]
+    )
+    st.dataframe(found, hide_index=True, alt="What each owner did")
+    lost_reasons(snapshot, chosen)
+
+
+def lost_reasons(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Draw the lost reasons of the months."""
+    found = snapshot.ask(
+        "SELECT lost_reason AS reason, SUM(deals_count)::BIGINT AS deals "
+        "FROM rep_lost_reasons_monthly WHERE month BETWEEN ? AND ? "
+        "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 30",
+        chosen.first,
+        chosen.last,
+    )
+    st.markdown("**Lost reasons**")
+    if found.empty:
+        nothing("No lost reason was set in these months.")
+        return
+    note(
+        "Set in these months and still standing. A lost reason does not say that a deal is lost: "
+        "deals in the last stage have one, too."
+    )
+    drawing = (
+        alt.Chart(found)
+        .mark_bar(color=BLUE)
+        .encode(
+            y=alt.Y(
+                "reason:N", sort=list(found["reason"]), title=None, axis=alt.Axis(labelLimit=NARROW)
+            ),
+            x=alt.X("deals:Q", title="Deals"),
+            tooltip=["reason", "deals"],
+        )
+        .properties(height=30 * len(found) + 40)
+    )
+    chart(drawing, "Deals by lost reason", found)

@@ -1,0 +1,146 @@
+"""Where deals stay long: days per stage, who is there, and where they go."""
+
+from __future__ import annotations
+
+import altair as alt
+import streamlit as st
+
+from data import Snapshot, month_name
+from filters import Chosen
+from look import BLUE, MOVES, NARROW, ORANGE, chart, note, nothing
+from tabs.deals import list_of_deals
+
+
+def show(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Show days per stage, the deals in a stage, and moves between stages."""
+    days(snapshot, chosen)
+    waiting(snapshot, chosen)
+    moves(snapshot)
+
+
+def days(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Draw how long deals stayed before they left, by month, and who is there still."""
+    found = snapshot.ask(
+        """
+        SELECT
+          COALESCE(stage_name, 'Stage ' || stage_id) AS stage, month, exits_count AS deals,
+          median_days::DOUBLE AS half, p90_days::DOUBLE AS most
+        FROM rep_time_in_stage
+        WHERE exits_count > 0 AND month BETWEEN ? AND ?
+        ORDER BY funnel_step NULLS LAST, stage_id, month
+        """,
+        chosen.first,
+        chosen.last,
+    )
+    st.markdown("**Days in a stage**")
+    if found.empty:
+        nothing("No deal left a stage in these months.")
+        return
+    note(
+        "A mark is a month in which deals left the stage. Half of them had stayed the blue time or "
+        "less, nine in ten the orange time or less. Deals that never leave are in neither."
+    )
+    marks = found.assign(month=found["month"].map(month_name)).melt(
+        ["stage", "month", "deals"], ["half", "most"], "which", "days"
+    )
+    marks["which"] = marks["which"].map({"half": "half of the deals", "most": "nine in ten"})
+    drawing = (
+        alt.Chart(marks)
+        .mark_tick(thickness=3, size=18)
+        .encode(
+            y=alt.Y(
+                "stage:N",
+                sort=list(dict.fromkeys(found["stage"])),
+                title=None,
+                axis=alt.Axis(labelLimit=NARROW),
+            ),
+            x=alt.X("days:Q", title="Days"),
+            color=alt.Color(
+                "which:N",
+                scale=alt.Scale(domain=["half of the deals", "nine in ten"], range=[BLUE, ORANGE]),
+                title=None,
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=["stage", "month", "which", alt.Tooltip("days", format=".1f"), "deals"],
+        )
+        .properties(height=34 * found["stage"].nunique() + 60)
+    )
+    table = found.rename(columns={"half": "median days", "most": "90th percentile, days"})
+    table["month"] = table["month"].map(month_name)
+    chart(drawing, "Days in each stage by month: median and 90th percentile", table)
+    st.dataframe(
+        snapshot.ask(
+            """
+            SELECT
+              COALESCE(stage_name, 'Stage ' || stage_id) AS "Stage",
+              still_there_count AS "Deals there now",
+              ROUND(median_age_days)::INT AS "Half of them there for days or less",
+              ROUND(average_age_days)::INT AS "Days on average"
+            FROM rep_time_in_stage
+            WHERE still_there_count > 0 ORDER BY funnel_step NULLS LAST, stage_id
+            """
+        ),
+        hide_index=True,
+        alt="Deals that are in each stage now, and for how long",
+    )
+
+
+def waiting(snapshot: Snapshot, chosen: Chosen) -> None:
+    """List the deals that are in a stage now, the longest first."""
+    stages = snapshot.ask(
+        "SELECT current_stage AS stage FROM fct_deals WHERE current_stage IS NOT NULL "
+        "GROUP BY 1 ORDER BY MIN(current_stage_id)"
+    )
+    st.markdown("**Who is there now**")
+    stage = st.selectbox(
+        "Stage",
+        list(stages["stage"]),
+        index=None,
+        placeholder="Choose a stage",
+        key="stage",
+        bind="query-params",
+        persist_state="page",
+    )
+    if stage:
+        owner = "" if chosen.owner is None else f" AND owner_user_id = {chosen.owner}"
+        list_of_deals(snapshot, f"current_stage = ?{owner}", stage, key="stuck")
+
+
+def moves(snapshot: Snapshot) -> None:
+    """Draw where deals go from each stage: on, over stages, back."""
+    found = snapshot.ask(
+        """
+        SELECT
+          COALESCE(from_stage, from_stage_id::TEXT) AS "from",
+          COALESCE(to_stage, to_stage_id::TEXT) AS "to",
+          move, transitions_count AS moves, 100 * share_of_exits::DOUBLE AS "% of exits",
+          median_days::DOUBLE AS "median days before"
+        FROM rep_stage_transitions ORDER BY from_stage_id, to_stage_id
+        """
+    )
+    st.markdown("**Where deals go from a stage**")
+    if found.empty:
+        nothing("No deal has left a stage.")
+        return
+    drawing = (
+        alt.Chart(found)
+        .mark_bar()
+        .encode(
+            y=alt.Y(
+                "from:N",
+                sort=list(dict.fromkeys(found["from"])),
+                title=None,
+                axis=alt.Axis(labelLimit=NARROW),
+            ),
+            x=alt.X("sum(moves):Q", title="Moves"),
+            color=alt.Color(
+                "move:N",
+                scale=alt.Scale(domain=list(MOVES), range=list(MOVES.values())),
+                title=None,
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=["from", "move", alt.Tooltip("sum(moves):Q", title="Moves")],
+        )
+        .properties(height=34 * found["from"].nunique())
+    )
+    chart(drawing, "Moves from each stage: forward, skipped, backward", found)

@@ -1,0 +1,215 @@
+"""Every filter and switch of the page against the marts, on any snapshot with deals."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pandas as pd
+import pytest
+from conftest import Open
+from streamlit.testing.v1 import AppTest
+
+from filters import HIDE_OWNER_NAMES
+from tabs.owners import MEASURES
+
+Rows = t.Callable[[str], pd.DataFrame]
+
+TABS = ("Funnel", "Months", "Where it sticks", "Owners", "Deals", "Data quality")
+COUNTINGS = {
+    "at least this far": "reached_at_least_deals_count",
+    "any order": "reached_deals_count",
+    "in order": "reached_in_order_deals_count",
+}
+
+
+def table(page: AppTest, column: str) -> pd.DataFrame:
+    """Return the only table of the page that has a column."""
+    (found,) = [frame.value for frame in page.dataframe if column in frame.value.columns]
+    return found
+
+
+def listed(page: AppTest) -> int:
+    """Return how many deals the page says that it lists."""
+    counts = [text.value.split(" deals")[0] for text in page.markdown if " deals" in text.value]
+    numbers = [int(count.replace(",", "")) for count in counts if count.replace(",", "").isdigit()]
+    nothing = [text for text in page.info if text.value == "No deal meets these filters."]
+    assert len(numbers) + len(nothing) == 1, (counts, nothing)
+    return numbers[0] if numbers else 0
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_tab_opens_by_its_address(open_page: Open, tab: str) -> None:
+    page = open_page(tab=tab)
+    assert [text.value for text in page.subheader] == [tab]
+    assert page.dataframe or page.table
+
+
+def test_an_address_that_makes_no_sense_shows_the_page(open_page: Open) -> None:
+    page = open_page(tab="No such", owner="x", counting="y", created_from="never")
+    assert page.title[0].value == "Sales funnel"
+
+
+# --- the funnel -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counting", COUNTINGS)
+def test_the_funnel_has_the_numbers_of_the_cohorts(
+    open_page: Open, rows: Rows, counting: str
+) -> None:
+    cohorts = rows("rep_funnel_cohorts")
+    expected = cohorts.groupby("funnel_step")[COUNTINGS[counting]].sum()
+    shown = table(open_page(counting=counting), "of the stage before")
+    assert [*shown["deals"]] == [*expected]
+    created = cohorts.groupby("cohort_month")["cohort_deals_count"].first().sum()
+    assert [*shown["of all"]] == pytest.approx([100 * deals / created for deals in expected])
+
+
+def test_at_least_this_far_falls_from_step_to_step(open_page: Open) -> None:
+    deals = [*table(open_page(), "of the stage before")["deals"]]
+    assert deals == sorted(deals, reverse=True)
+    assert deals[0] > 0
+
+
+@pytest.mark.parametrize("counting", COUNTINGS)
+def test_a_step_lists_exactly_the_deals_that_it_counts(open_page: Open, counting: str) -> None:
+    shown = table(open_page(counting=counting), "of the stage before")
+    for name, deals in zip(shown["name"], shown["deals"], strict=True):
+        assert listed(open_page(counting=counting, step=name)) == deals, name
+
+
+def test_a_step_lists_deals_of_the_chosen_months(open_page: Open, rows: Rows) -> None:
+    cohorts = rows("rep_funnel_cohorts")
+    month = cohorts["cohort_month"].max()
+    address = {"created_from": f"{month:%b %Y}", "created_until": f"{month:%b %Y}"}
+    expected = cohorts[cohorts["cohort_month"] == month].sort_values("funnel_step")
+    shown = table(open_page(**address), "of the stage before")
+    assert [*shown["deals"]] == [*expected["reached_at_least_deals_count"]]
+    step = shown["name"][0]
+    assert listed(open_page(**address, step=step)) == shown["deals"][0]
+
+
+def test_cards_are_of_the_last_month_that_is_over(open_page: Open, rows: Rows) -> None:
+    until = rows("fct_deals")["last_changed_at"].max()
+    trends = rows("rep_sales_funnel_trends")
+    over = trends[trends["month"] < until.to_period("M").to_timestamp()]
+    page = open_page()
+    if over.empty:
+        assert not page.metric
+        return
+    month = over["month"].max()
+    expected = over[over["month"] == month].set_index("kpi_name")["deals_count"]
+    for card in page.metric[1:]:
+        assert card.value == f"{expected[card.label]:,}"
+    created = rows("rep_funnel_cohorts")
+    created = created[created["cohort_month"] == month]["cohort_deals_count"]
+    assert page.metric[0].value == f"{created.iloc[0] if len(created) else 0:,}"
+
+
+# --- months ---------------------------------------------------------------------------------------
+
+
+def test_months_have_the_numbers_of_the_report(open_page: Open, rows: Rows) -> None:
+    trends = rows("rep_sales_funnel_trends")
+    first = trends["month"].min()
+    page = open_page(**{"tab": "Months", "from": f"{first:%b %Y}", "until": f"{first:%b %Y}"})
+    shown = page.dataframe[0].value
+    assert [*shown["month"]] == [f"{first:%b %Y}"]
+    expected = trends[trends["month"] == first].set_index("kpi_name")["deals_count"]
+    steps = [column for column in shown.columns if column != "month"]
+    assert steps
+    assert {step: shown[step][0] for step in steps} == {step: expected[step] for step in steps}
+
+
+def test_cohorts_have_the_shares_of_the_mart(open_page: Open, rows: Rows) -> None:
+    shown = open_page(tab="Months").dataframe[1].value.set_index("month")
+    for row in rows("rep_funnel_cohorts").itertuples():
+        share = round(100 * float(row.share_of_cohort_at_least))
+        assert shown.loc[f"{row.cohort_month:%b %Y}", row.kpi_name] == pytest.approx(share, abs=1)
+
+
+# --- who, and which deals -------------------------------------------------------------------------
+
+
+def test_an_owner_is_alone(open_page: Open, rows: Rows) -> None:
+    deals, report = rows("fct_deals"), rows("rep_owner_performance_monthly")
+    owner = int(report.loc[report["user_id"] >= 0, "user_id"].mode()[0])
+    users = rows("dim_users").set_index("user_id")["user_name"]
+    (name,) = [
+        name
+        for name in open_page().selectbox(key="owner").options
+        if name in (users[owner], f"{users[owner]} ({owner})")
+    ]
+    page = open_page(tab="Deals", owner=name)
+    assert listed(page) == (deals["owner_user_id"] == owner).sum()
+    page = open_page(tab="Owners", owner=name)
+    shown = table(page, "Entries into stages")
+    events = report[report["user_id"] == owner].groupby("measure")["events_count"].sum()
+    assert len(shown) == 1
+    for measure, title in MEASURES.items():
+        assert shown[title].iloc[0] == events.get(measure, 0)
+
+
+def test_overdue_activities_are_planned_ones_whose_time_has_passed(
+    open_page: Open, rows: Rows
+) -> None:
+    shown = table(open_page(tab="Owners"), "Of these overdue")
+    assert (shown["Of these overdue"] <= shown["Activities planned"]).all()
+    planned = rows("fct_deal_activities")
+    planned = planned[~planned["is_completed"] & planned["due_timestamp"].notna()]
+    if len(shown) < 200:  # all owners are there, and the data is old
+        assert shown["Activities planned"].sum() == len(planned)
+
+
+def test_names_of_owners_can_be_hidden(
+    open_page: Open, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {*rows("dim_users")["user_name"].dropna()}
+    shown = {*table(open_page(tab="Owners"), "Owner")["Owner"]}
+    assert shown & names
+    monkeypatch.setenv(HIDE_OWNER_NAMES, "true")
+    for tab in ("Deals", "Owners"):
+        page = open_page(tab=tab)
+        assert not {*table(page, "Owner")["Owner"].dropna()} & names
+        assert not {*page.selectbox(key="owner").options} & names
+
+
+def test_the_search_finds_a_deal_by_its_number(open_page: Open, rows: Rows) -> None:
+    deals = rows("fct_deals")
+    assert listed(open_page(tab="Deals")) == len(deals)
+    number = str(deals["deal_id"].max())
+    expected = deals[["deal_id", "current_stage", "lost_reason"]].fillna("").astype(str)
+    assert listed(open_page(tab="Deals", search=number)) == sum(
+        any(number in text for text in row) for row in expected.itertuples(index=False)
+    )
+    page = open_page(tab="Deals", search="no such deal'; DROP VIEW fct_deals")
+    assert listed(page) == 0
+    assert listed(open_page(tab="Deals")) == len(deals)
+
+
+def test_deals_of_a_stage_are_listed(open_page: Open, rows: Rows) -> None:
+    stages = rows("fct_deals")["current_stage"].dropna()
+    stage = stages.mode()[0]
+    page = open_page(tab="Where it sticks", stage=stage)
+    assert listed(page) == (stages == stage).sum()
+
+
+# --- data quality ---------------------------------------------------------------------------------
+
+
+def test_warnings_come_first_and_the_badge_counts_them(open_page: Open, rows: Rows) -> None:
+    report = rows("rep_data_quality")
+    found = report[report["rows_count"] > 0].set_index("check_name")["severity"]
+    warnings = {*found[found == "warning"].index}
+    page = open_page(tab="Data quality")
+    assert any(f"{len(warnings)} data warnings" in text.value for text in page.markdown)
+    first, second = [frame.value for frame in page.table]
+    assert {*first.index} == warnings
+    assert {*second.index} == {*found.index} - warnings
+
+
+def test_the_rows_of_a_check_are_shown(open_page: Open, rows: Rows) -> None:
+    findings = rows("fct_data_quality_findings")
+    check = findings["check_name"].mode()[0]
+    shown = table(open_page(tab="Data quality", check=check), "Row")
+    expected = sorted(findings[findings["check_name"] == check]["finding"])[:500]
+    assert [*shown["Row"]] == expected
