@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,25 @@ from tests.support.warehouse import PROJECT, Warehouse
 PAGE = PROJECT / "page"
 PYTHON = PAGE / ".venv" / "bin" / "python"  # made by `make test`
 
+# Asks what the page asks, again and again: deals, and the deals of all cohorts, which are as many
+LOOK = """
+import json, sys
+from data import latest
+
+seen, looks = set(), 0
+while sys.stdin.readline().strip() == "look":
+    snapshot = latest()
+    deals = snapshot.value("SELECT COUNT(*) FROM fct_deals")
+    of_cohorts = snapshot.value(
+        "SELECT SUM(deals)::INT FROM (SELECT ANY_VALUE(cohort_deals_count) AS deals "
+        "FROM rep_funnel_cohorts GROUP BY cohort_month)"
+    )
+    seen.add((int(deals), int(of_cohorts)))
+    looks += 1
+    print("looked", flush=True)
+print(json.dumps({"seen": sorted(seen), "looks": looks}))
+"""
+
 pytestmark = pytest.mark.parametrize("gateway", ["duckdb"], indirect=True)
 
 
@@ -24,6 +45,7 @@ def passed(warehouse: Warehouse, directory: Path, only: str) -> int:
     done = run_command(warehouse, "snapshot", "dev", **variables)
     assert done.code == 0, done.err
     command = (str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", only)
+    variables |= {"PYTEST_ADDOPTS": ""}  # they are for these tests, and not for those
     tested = subprocess.run(
         command, cwd=PAGE, env=os.environ | variables, capture_output=True, text=True, timeout=600
     )
@@ -44,3 +66,42 @@ def test_the_page_shows_another_company(other_company: Warehouse, tmp_path: Path
 
 def test_the_page_says_that_there_are_no_deals(empty_company: Warehouse, tmp_path: Path) -> None:
     assert passed(empty_company, tmp_path, "empty") == 1
+
+
+def test_who_looks_while_snapshots_change_sees_one_of_them_whole(
+    sample: Warehouse, other_company: Warehouse, tmp_path: Path
+) -> None:
+    variables = {"PIPEDRIVE_SNAPSHOTS": str(tmp_path)}
+    assert run_command(sample, "snapshot", "dev", **variables).code == 0
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    looking = subprocess.Popen(
+        [str(PYTHON), "-c", LOOK], cwd=PAGE, env=os.environ | variables, **pipes
+    )
+    is_over = threading.Event()
+
+    def look() -> str:
+        looking.stdin.write("look\n")
+        looking.stdin.flush()
+        return looking.stdout.readline()
+
+    def keep_looking() -> None:
+        while not is_over.is_set() and look():
+            pass
+
+    assert look() == "looked\n"  # it has imported what it needs
+    thread = threading.Thread(target=keep_looking)
+    thread.start()
+    try:
+        for company in (other_company, sample) * 3:
+            assert run_command(company, "snapshot", "dev", **variables).code == 0
+    finally:
+        is_over.set()
+        thread.join()
+    out, _ = looking.communicate("enough\n", timeout=60)
+    found = json.loads(out.splitlines()[-1])
+    sizes = {
+        len(company.table("pipedrive_analytics.fct_deals")) for company in (sample, other_company)
+    }
+    assert len(sizes) == 2
+    assert {tuple(pair) for pair in found["seen"]} == {(deals, deals) for deals in sizes}
+    assert found["looks"] > 50
