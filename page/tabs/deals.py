@@ -88,8 +88,8 @@ def history(snapshot: Snapshot, deal: int) -> None:
     events = snapshot.ask(
         """
         SELECT
-          stage_entry_timestamp AS at, 'Stage: ' || COALESCE(stage_name, stage_id::TEXT) AS what,
-          move AS how, NULL AS user_id
+          stage_entry_timestamp AS happened_at,
+          'Stage: ' || COALESCE(stage_name, stage_id::TEXT) AS what, move AS how, NULL AS user_id
         FROM fct_stage_entries WHERE deal_id = $1
         UNION ALL
         SELECT
@@ -101,7 +101,7 @@ def history(snapshot: Snapshot, deal: int) -> None:
           valid_from, 'New owner',
           CASE WHEN is_current THEN 'until now' ELSE 'until ' || valid_to END, user_id
         FROM dim_deal_owner_history WHERE deal_id = $1
-        ORDER BY at NULLS LAST, what
+        ORDER BY happened_at NULLS LAST, what
         """,
         deal,
     )
@@ -111,7 +111,9 @@ def history(snapshot: Snapshot, deal: int) -> None:
     ]
     st.markdown(f"**Deal {deal}**")
     st.dataframe(
-        events.rename(columns={"at": "When", "what": "What", "how": "How", "user_id": "Who"}),
+        events.rename(
+            columns={"happened_at": "When", "what": "What", "how": "How", "user_id": "Who"}
+        ),
         hide_index=True,
         alt=f"What happened to deal {deal}",
     )

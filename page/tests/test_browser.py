@@ -136,6 +136,17 @@ def test_a_click_on_a_bar_lists_exactly_its_deals(visit: t.Callable[..., Visit])
     assert listed and f"Deals: {listed[1].replace(',', '')};" in said, said
 
 
+def test_a_row_opens_what_happened_to_the_deal(visit: t.Callable[..., Visit]) -> None:
+    tab = visit()
+    tab.open("?tab=Deals")
+    deal = tab.page.get_by_test_id("glide-cell-1-0").inner_text()
+    rows = tab.page.get_by_test_id("stDataFrame").locator("canvas").first
+    rows.click(position={"x": 18, "y": 52}, force=True)  # the box before the first row
+    tab.settle()
+    assert f"Deal {deal}" in tab.text()
+    assert tab.page.get_by_test_id("stDataFrame").count() == 2
+
+
 def test_the_address_brings_back_what_was_chosen(visit: t.Callable[..., Visit]) -> None:
     """An address has the filters, the open tab and what is chosen in it."""
     first, second = visit(), visit()

@@ -186,6 +186,24 @@ def test_the_search_finds_a_deal_by_its_number(open_page: Open, rows: Rows) -> N
     assert listed(open_page(tab="Deals")) == len(deals)
 
 
+def test_the_history_of_a_deal_has_all_that_happened(rows: Rows) -> None:
+    """In a browser a chosen row opens it, which `make test-page` does."""
+    deal = int(rows("fct_stage_entries")["deal_id"].mode()[0])
+
+    def one_deal(deal: int) -> None:
+        from data import latest
+        from tabs.deals import history
+
+        history(latest(), deal)
+
+    page = AppTest.from_function(one_deal, default_timeout=60, kwargs={"deal": deal}).run()
+    assert not page.exception, page.exception
+    shown = page.dataframe[0].value
+    sources = ("fct_stage_entries", "fct_deal_activities", "dim_deal_owner_history")
+    assert len(shown) == sum((rows(mart)["deal_id"] == deal).sum() for mart in sources)
+    assert shown["When"].dropna().is_monotonic_increasing
+
+
 def test_deals_of_a_stage_are_listed(open_page: Open, rows: Rows) -> None:
     stages = rows("fct_deals")["current_stage"].dropna()
     stage = stages.mode()[0]

@@ -230,8 +230,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}fct_deal_stage_history.sql",
-        "stages_passed < stage_position OR",
-        "stages_passed < stage_position AND",
+        "stages_passed < stage_position\n        OR",
+        "stages_passed < stage_position\n        AND",
         "AND for OR: more deals are in order",
     ),
     Mistake(
