@@ -67,6 +67,15 @@ def _ask(directory: str, query: str, values: tuple[t.Any, ...]) -> pd.DataFrame:
     return _marts(directory).cursor().execute(query, list(values)).df()
 
 
+def milestones(snapshot: Snapshot) -> pd.DataFrame:
+    """Return number and name of the first stage of the funnel, of the middle one and the last."""
+    stages = snapshot.ask(
+        "SELECT funnel_step, kpi_name FROM dim_funnel_steps WHERE source = 'stage' ORDER BY 1"
+    )
+    last = len(stages) - 1
+    return stages.iloc[sorted({0, last // 2, last}) if last >= 0 else []]
+
+
 def month_name(month: date | str) -> str:
     """Return a month as people write it, such as `Feb 2024`."""
     return pd.Timestamp(month).strftime("%b %Y")

@@ -40,13 +40,6 @@ def per_cent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.0f} %"
 
 
-def days(value: float | None) -> str:
-    """Return days as people read them."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:.0f} days" if value >= 10 else f"{value:.1f} days"
-
-
 def note(text: str) -> None:
     """Say what a number means, or does not: small, in the colour of text, which can be read."""
     st.markdown(f":small[{text}]")

@@ -63,9 +63,9 @@ def finish_refresh(database: Database, built: Built, watch: Watch) -> None:
     watch.summarise(database, built)
     say(f"\n{built.environment} shows what was landed.")
     say_summary(database, built)
+    renew_snapshot(database, built.environment)
     gateway = None if database.is_default else database.gateway
     say_next([(funnel(f"show {built.environment}", gateway), "print the funnel")])
-    renew_snapshot(database, built.environment)
 
 
 def next_steps(database: Database, environment: str) -> list[tuple[str, str]]:

@@ -91,7 +91,8 @@ def renew_snapshot(database: Database, environment: str) -> None:
     about = directory_of_snapshots() / CURRENT / ABOUT
     if not about.exists() or json.loads(about.read_text())["environment"] != environment:
         return
-    database.close()  # a DuckDB file lets one in at a time
+    if database.engine == "duckdb":  # its file lets one in at a time; PostgreSQL keeps our locks
+        database.close()
     try:
         take_snapshot(environment, database.gateway)
     except FunnelError as error:

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, month_name
+from data import Snapshot, milestones, month_name
 from filters import Chosen
 from look import BLUE, GREY, NARROW, chart, note, nothing, per_cent, share
 from tabs.deals import list_of_deals
@@ -191,12 +191,8 @@ def cards(snapshot: Snapshot) -> None:
         "FROM rep_funnel_cohorts WHERE cohort_month <= ? GROUP BY 1 ORDER BY 1",
         month,
     )
-    stages = snapshot.ask(
-        "SELECT funnel_step, kpi_name FROM dim_funnel_steps WHERE source = 'stage' ORDER BY 1"
-    )
-    picked = stages.iloc[sorted({0, (len(stages) - 1) // 2, len(stages) - 1})]
     figures = [("New deals", created)]
-    for step, name in picked.itertuples(index=False):
+    for step, name in milestones(snapshot).itertuples(index=False):
         deals = snapshot.ask(
             "SELECT month, deals_count AS deals FROM rep_sales_funnel_trends "
             "WHERE funnel_step = ? AND month <= ? ORDER BY 1",

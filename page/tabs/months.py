@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, month_name
+from data import Snapshot, milestones, month_name
 from filters import Chosen
 from look import chart, note, nothing
 
@@ -32,13 +32,7 @@ def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
     """Draw the deals that reached each step, by month; months that are not over are hollow."""
     until = snapshot.value("SELECT DATE_TRUNC('month', MAX(last_changed_at)) FROM fct_deals")
     steps = list(dict.fromkeys(report["step"]))
-    stages = snapshot.ask(
-        "SELECT kpi_name FROM dim_funnel_steps WHERE source = 'stage' ORDER BY funnel_step"
-    )
-    usual = [step for step in stages["kpi_name"] if step in steps]
-    usual = (
-        [usual[i] for i in sorted({0, (len(usual) - 1) // 2, len(usual) - 1})] if usual else steps
-    )
+    usual = [step for step in milestones(snapshot)["kpi_name"] if step in steps] or steps
     shown = st.pills(
         "Steps",
         steps,

@@ -86,7 +86,7 @@ def days(snapshot: Snapshot, chosen: Chosen) -> None:
 
 
 def waiting(snapshot: Snapshot, chosen: Chosen) -> None:
-    """List the deals that are in a stage now, the longest first."""
+    """List the deals that are in a stage now, and since when."""
     stages = snapshot.ask(
         "SELECT current_stage AS stage FROM fct_deals WHERE current_stage IS NOT NULL "
         "GROUP BY 1 ORDER BY MIN(current_stage_id)"

@@ -42,8 +42,10 @@ def story(warehouse: Warehouse, export: Path) -> dict[str, Done]:
     story["switch"] = run_command(warehouse, "build", "dev")
     story["land again"] = run_command(warehouse, *land)
     story["first refresh"] = run_command(warehouse, *land, "--refresh")
+    snapshots = {"PIPEDRIVE_SNAPSHOTS": str(warehouse.path / "snapshots")}
+    story["snapshot"] = run_command(warehouse, "snapshot", **snapshots)
     change_export(export, 1)
-    story["refresh"] = run_command(warehouse, *land, "--refresh")
+    story["refresh"] = run_command(warehouse, *land, "--refresh", **snapshots)
     return story
 
 
@@ -85,6 +87,15 @@ def test_a_refresh_says_what_prod_shows(story: dict[str, Done]) -> None:
         assert "prod shows what was landed." in story[name].out
         assert re.search(r"marts in pipedrive_analytics, report \d{4}-\d\d to", story[name].out)
     assert "model" not in story["refresh"].out  # a run knows none but those of prod
+
+
+def test_a_refresh_renews_what_the_page_shows(story: dict[str, Done], warehouse: Warehouse) -> None:
+    assert (story["snapshot"].code, story["snapshot"].out) == (0, "")
+    assert "The page shows it, too." in story["refresh"].lines
+    assert "The page" not in story["first refresh"].out  # there was no snapshot yet
+    taken = [path for path in (warehouse.path / "snapshots").iterdir() if not path.is_symlink()]
+    assert len(taken) == 2
+    assert (warehouse.path / "snapshots" / "current").resolve() == max(taken)
 
 
 @pytest.mark.usefixtures("story")
