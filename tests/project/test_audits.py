@@ -26,6 +26,7 @@ ENTRIES = "pipedrive_analytics.fct_stage_entries"
 DEALS = "pipedrive_analytics.fct_deals"
 CONVERSION = "pipedrive_analytics.rep_sales_funnel_conversion"
 COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
+DEAL_STEPS = "pipedrive_analytics.fct_deal_funnel_steps"
 TRANSITIONS = "pipedrive_analytics.rep_stage_transitions"
 TIME_IN_STAGE = "pipedrive_analytics.rep_time_in_stage"
 TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
@@ -449,6 +450,32 @@ CASES = [
         "non_negative",
         "UPDATE {rep_funnel_cohorts} SET median_days_to_reach = -1 "
         "WHERE cohort_month = '2024-02-01' AND funnel_step = 9",
+    ),
+    # deals and steps: none of the countings, no time, seconds that run back, a lost step
+    Case(
+        DEAL_STEPS,
+        "forall",
+        "UPDATE {fct_deal_funnel_steps} SET is_reached_at_least = FALSE, is_reached = FALSE, "
+        "is_reached_in_order = FALSE, reached_at = NULL WHERE funnel_step = 9 AND deal_id = "
+        "(SELECT MIN(deal_id) FROM {fct_deal_funnel_steps} WHERE funnel_step = 9)",
+    ),
+    Case(
+        DEAL_STEPS,
+        "forall",
+        "UPDATE {fct_deal_funnel_steps} SET reached_at = NULL WHERE funnel_step = 9 AND "
+        "deal_id = (SELECT MIN(deal_id) FROM {fct_deal_funnel_steps} WHERE funnel_step = 9)",
+    ),
+    Case(
+        DEAL_STEPS,
+        "non_negative",
+        "UPDATE {fct_deal_funnel_steps} SET seconds_to_reach = -1 WHERE funnel_step = 9 AND "
+        "deal_id = (SELECT MIN(deal_id) FROM {fct_deal_funnel_steps} WHERE funnel_step = 9)",
+    ),
+    Case(
+        DEAL_STEPS,
+        "totals_conserved",
+        "DELETE FROM {fct_deal_funnel_steps} WHERE funnel_step = 9 AND "
+        "deal_id = (SELECT MIN(deal_id) FROM {fct_deal_funnel_steps} WHERE funnel_step = 9)",
     ),
     Case(
         COHORTS,

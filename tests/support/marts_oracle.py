@@ -448,44 +448,108 @@ def _has_come_to(crm: Crm, step: Step, reached: set[Decimal]) -> bool:
     return before is None or any(number >= before.number for number in reached & stages)
 
 
-def _cohorts(crm: Crm) -> Mart:
-    # The time at which each deal reached each step, in any order; a call needs a due time
-    reached: dict[int, dict[Decimal, datetime]] = {}
-    in_order: dict[int, set[Decimal]] = {}
-    cohorts: dict[date, list[Deal]] = defaultdict(list)
-    for deal in crm.deals:
-        cohorts[month_of(deal.created)].append(deal)
-        entered = deal.first_entries()
-        steps = {int(step.key): step.number for step in crm.stage_steps}
-        reached[deal.id] = {steps[stage]: at for stage, at in entered.items() if stage in steps}
-        in_order[deal.id] = {*_steps_in_order(crm, deal)}
+@dataclass(frozen=True)
+class Progress:
+    """How far a deal came: when it first was in each step, and which steps it passed in order."""
+
+    deal: Deal
+    reached: dict[Decimal, datetime]
+    in_order: set[Decimal]
+
+    def within(self, step: Step, days_: int) -> bool:
+        """Tell whether the deal was in a step in its first days."""
+        at = self.reached.get(step.number)
+        return at is not None and at - self.deal.created <= timedelta(days=days_)
+
+
+def _progress(crm: Crm) -> list[Progress]:
+    """Follow each deal through the steps; a call needs a due time."""
+    steps = {int(step.key): step.number for step in crm.stage_steps}
+    followed = {
+        deal.id: Progress(
+            deal,
+            {steps[stage]: at for stage, at in deal.first_entries().items() if stage in steps},
+            {*_steps_in_order(crm, deal)},
+        )
+        for deal in crm.deals
+    }
     for call in crm.calls():
-        if call.deal in reached and call.due is not None:
-            number = crm.step_of_call[call.type].number
-            reached[call.deal][number] = min(call.due, reached[call.deal].get(number, call.due))
-    for deal, steps_reached in reached.items():
+        if call.deal in followed and call.due is not None:
+            reached, number = followed[call.deal].reached, crm.step_of_call[call.type].number
+            reached[number] = min(call.due, reached.get(number, call.due))
+    for progress in followed.values():
         for call_step in crm.step_of_call.values():
             earlier = {step.number for step in crm.stage_steps if step.number < call_step.number}
-            if call_step.number in steps_reached and earlier <= in_order[deal]:
-                in_order[deal].add(call_step.number)
+            if call_step.number in progress.reached and earlier <= progress.in_order:
+                progress.in_order.add(call_step.number)
+    return list(followed.values())
+
+
+def _deal_funnel_steps(crm: Crm) -> Mart:
+    rows = []
+    for progress in _progress(crm):
+        for step in crm.steps:
+            at, before = progress.reached.get(step.number), crm.stage_step_before(step)
+            came = _has_come_to(crm, step, {*progress.reached})
+            if at is None and not came:
+                continue
+            rows.append(
+                {
+                    "deal_id": progress.deal.id,
+                    "created_at": progress.deal.created,
+                    "kpi_name": step.name,
+                    "funnel_step": step.number,
+                    "is_reached": at is not None,
+                    "is_reached_at_least": came,
+                    "is_reached_in_order": step.number in progress.in_order,
+                    "is_previous_stage_step_reached": (
+                        before.number in progress.reached if before else None
+                    ),
+                    "reached_at": at,
+                    "seconds_to_reach": seconds(progress.deal.created, at),
+                }
+            )
+    return Mart(("deal_id", "funnel_step"), rows)
+
+
+def _cohorts(crm: Crm) -> Mart:
+    cohorts: dict[date, list[Progress]] = defaultdict(list)
+    for progress in _progress(crm):
+        cohorts[month_of(progress.deal.created)].append(progress)
+    last_change = max((deal.last_change for deal in crm.deals), default=datetime.min)
 
     rows = []
     for month, deals in cohorts.items():
-        counts = Counter(step for deal in deals for step in reached[deal.id])
+        all_created_by = datetime.combine(months_later(month, 1), datetime.min.time())
+        counts = Counter(step for deal in deals for step in deal.reached)
         at_least = Counter(
             step.number
             for deal in deals
             for step in crm.steps
-            if _has_come_to(crm, step, {*reached[deal.id]})
+            if _has_come_to(crm, step, {*deal.reached})
         )
-        ordered = Counter(step for deal in deals for step in in_order[deal.id])
+        ordered = Counter(step for deal in deals for step in deal.in_order)
         for step in crm.steps:
             before = crm.stage_step_before(step)
-            spans = [
-                seconds(deal.created, reached[deal.id][step.number])
+            both = [
+                deal
                 for deal in deals
-                if step.number in reached[deal.id]
+                if step.number in deal.reached and (not before or before.number in deal.reached)
             ]
+            within = {
+                span: (
+                    sum(deal.within(step, span) for deal in deals)
+                    if last_change - all_created_by >= timedelta(days=span)
+                    else None
+                )
+                for span in (30, 60, 90)
+            }
+
+            def of_stage_before(
+                part: int, whole: Counter[Decimal], before: Step | None = before
+            ) -> Fraction | None:
+                return ratio(part, whole[before.number]) if before else None
+
             rows.append(
                 {
                     "cohort_month": month,
@@ -499,16 +563,21 @@ def _cohorts(crm: Crm) -> Mart:
                     "share_of_cohort_at_least": ratio(at_least[step.number], len(deals)),
                     "share_of_cohort_in_order": ratio(ordered[step.number], len(deals)),
                     "previous_stage_step": before.number if before else None,
-                    "conversion_from_previous_stage_step": (
-                        ratio(counts[step.number], counts[before.number]) if before else None
+                    "reached_both_deals_count": len(both),
+                    "conversion_from_previous_stage_step": of_stage_before(len(both), counts),
+                    "ratio_to_previous_stage_step": of_stage_before(counts[step.number], counts),
+                    "conversion_at_least_from_previous_stage_step": of_stage_before(
+                        at_least[step.number], at_least
                     ),
-                    "conversion_at_least_from_previous_stage_step": (
-                        ratio(at_least[step.number], at_least[before.number]) if before else None
+                    "conversion_in_order_from_previous_stage_step": of_stage_before(
+                        ordered[step.number], ordered
                     ),
-                    "conversion_in_order_from_previous_stage_step": (
-                        ratio(ordered[step.number], ordered[before.number]) if before else None
+                    **{f"reached_within_{span}_days_deals_count": within[span] for span in within},
+                    "median_days_to_reach": percentile(
+                        seconds(deal.deal.created, deal.reached[step.number])
+                        for deal in deals
+                        if step.number in deal.reached
                     ),
-                    "median_days_to_reach": percentile(spans),
                 }
             )
     return Mart(("cohort_month", "funnel_step"), rows)
@@ -675,6 +744,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_analytics.fct_stage_entries": _stage_entries,
     "pipedrive_analytics.fct_deal_activities": _deal_activities,
     "pipedrive_analytics.fct_deals": _deals,
+    "pipedrive_analytics.fct_deal_funnel_steps": _deal_funnel_steps,
     "pipedrive_analytics.rep_sales_funnel_conversion": _conversion,
     "pipedrive_analytics.rep_funnel_cohorts": _cohorts,
     "pipedrive_analytics.rep_stage_transitions": _transitions,

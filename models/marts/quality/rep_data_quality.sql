@@ -29,7 +29,8 @@ MODEL (
     as_of = 'Execution date of the check, UTC'
   ),
   depends_on (
-    pipedrive_analytics.dim_deal_owner_history
+    pipedrive_analytics.dim_deal_owner_history,
+    pipedrive_analytics.fct_deal_funnel_steps
   ) /* so that this model is the last one: it moves the watermarks */
 );
 
