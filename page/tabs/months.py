@@ -25,6 +25,7 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
         nothing("No deal reached a step in these months.")
         return
     lines(snapshot, report)
+    quarters(snapshot, chosen)
     cohorts(snapshot, chosen)
 
 
@@ -81,6 +82,57 @@ def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
         (base.mark_line() + points).properties(height=360),
         "Deals that reached each step, by month",
         table,
+    )
+
+
+def quarters(snapshot: Snapshot, chosen: Chosen) -> None:
+    """List the sums of quarters, and the last complete month against the year before."""
+    sums = snapshot.ask(
+        """
+        SELECT
+          kpi_name AS step, funnel_step AS number,
+          YEAR(month) || ' Q' || QUARTER(month) AS quarter,
+          ARG_MAX(quarter_to_date_deals_count, month) AS deals
+        FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ?
+        GROUP BY ALL ORDER BY number, quarter
+        """,
+        chosen.first,
+        chosen.last,
+    )
+    month = snapshot.value(
+        "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
+        "AND month < DATE_TRUNC('month', (SELECT MAX(last_changed_at) FROM fct_deals))",
+        chosen.first,
+        chosen.last,
+    )
+    changes = snapshot.ask(
+        """
+        SELECT
+          kpi_name AS step, deals_count AS deals, previous_year_deals_count AS year_before,
+          100 * year_over_year_change::DOUBLE AS change
+        FROM rep_sales_funnel_trends WHERE month = ? ORDER BY funnel_step
+        """,
+        month,
+    )
+    st.markdown("**Quarters, and the year before**")
+    note(
+        "A quarter has the months up to the last one chosen; it is empty where the data does not "
+        "reach back to its beginning. With less than two years a season cannot be told from growth."
+    )
+    table = sums.pivot_table(
+        index="step", columns="quarter", values="deals", sort=False, dropna=False
+    )
+    if month:
+        name, earlier = month_name(month), month_name(pd.Timestamp(month) - pd.DateOffset(years=1))
+        changes = changes.set_index("step")
+        table[name] = changes["deals"]
+        table[earlier] = changes["year_before"]
+        table["Change in a year, %"] = changes["change"].round(0)
+    st.dataframe(
+        table.reset_index().rename(columns={"step": "Step"}),
+        hide_index=True,
+        height="content",
+        alt="Deals of each step by quarter, and in the last complete month and a year before",
     )
 
 

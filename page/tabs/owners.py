@@ -7,7 +7,7 @@ import streamlit as st
 
 from data import Snapshot, month_name
 from filters import Chosen, user_name
-from look import BLUE, NARROW, chart, note, nothing
+from look import BLUE, NARROW, ORANGE, chart, note, nothing, per_cent, share
 
 SHOWN = 200  # owners, the busiest first
 MEASURES = {
@@ -61,7 +61,81 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
         0, "Owner", ["nobody" if user == -1 else user_name(user, name) for user, name in users]
     )
     st.dataframe(found, hide_index=True, alt="What each owner did")
+    changes_of_owner(snapshot)
+    activities(snapshot, chosen)
     lost_reasons(snapshot, chosen)
+
+
+def changes_of_owner(snapshot: Snapshot) -> None:
+    """Say how many deals have changed hands."""
+    changed, deals, owners = snapshot.ask(
+        """
+        SELECT
+          (
+            SELECT COUNT(*) FROM (
+              SELECT deal_id FROM dim_deal_owner_history
+              GROUP BY deal_id HAVING COUNT(DISTINCT user_id) > 1
+            )
+          ),
+          COUNT(*), COUNT(DISTINCT owner_user_id)
+        FROM fct_deals
+        """
+    ).iloc[0]
+    note(
+        f"{changed:,} of {deals:,} deals ({per_cent(share(changed, deals))}) have changed owner; "
+        f"{owners:,} people own a deal now."
+    )
+
+
+def activities(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Draw activities by type and month, done and planned."""
+    owner = "" if chosen.owner is None else f" AND user_id = {chosen.owner}"
+    found = snapshot.ask(
+        f"""
+        SELECT
+          month, item AS activity,
+          SUM(events_count) FILTER (measure = 'completed activities')::BIGINT AS done,
+          SUM(events_count) FILTER (measure = 'planned activities')::BIGINT AS planned
+        FROM rep_owner_performance_monthly
+        WHERE measure IN ('completed activities', 'planned activities')
+          AND month BETWEEN ? AND ?{owner}
+        GROUP BY ALL ORDER BY item, month
+        """,
+        chosen.first,
+        chosen.last,
+    ).fillna({"done": 0, "planned": 0})
+    st.markdown("**Activities**")
+    if found.empty:
+        nothing("No activity was due in these months.")
+        return
+    note("By the month in which they are due. Planned ones were not done when the data was read.")
+    marks = found.melt(["month", "activity"], ["done", "planned"], "state", "activities")
+    drawing = (
+        alt.Chart(marks)
+        .mark_bar()
+        .encode(
+            x=alt.X("yearmonth(month):O", title=None, axis=alt.Axis(labelAngle=-40)),
+            y=alt.Y("sum(activities):Q", title="Activities"),
+            color=alt.Color(
+                "state:N",
+                scale=alt.Scale(domain=["done", "planned"], range=[BLUE, ORANGE]),
+                title=None,
+                legend=alt.Legend(orient="bottom", columns=2),
+            ),
+            tooltip=[
+                alt.Tooltip("yearmonth(month):T", title="Month", format="%b %Y"),
+                "state",
+                alt.Tooltip("sum(activities):Q", title="Activities"),
+            ],
+        )
+        .properties(height=240)
+    )
+    totals = found.groupby("activity", as_index=False)[["done", "planned"]].sum()
+    totals["% done"] = [
+        share(done, done + planned)
+        for done, planned in zip(totals["done"], totals["planned"], strict=True)
+    ]
+    chart(drawing, "Activities by month, done and planned", totals.round(0))
 
 
 def lost_reasons(snapshot: Snapshot, chosen: Chosen) -> None:

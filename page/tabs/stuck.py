@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import altair as alt
+import pandas as pd
 import streamlit as st
 
 from data import Snapshot, month_name
 from filters import Chosen
-from look import BLUE, MOVES, NARROW, ORANGE, chart, note, nothing
+from look import BLUE, MOVES, NARROW, ORANGE, chart, note, nothing, per_cent, share
 from tabs.deals import list_of_deals
 
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show days per stage, the deals in a stage, and moves between stages."""
     days(snapshot, chosen)
+    stages(snapshot, chosen)
     waiting(snapshot, chosen)
     moves(snapshot)
 
 
 def days(snapshot: Snapshot, chosen: Chosen) -> None:
-    """Draw how long deals stayed before they left, by month, and who is there still."""
+    """Draw how long deals stayed before they left, by month."""
     found = snapshot.ask(
         """
         SELECT
@@ -43,7 +45,7 @@ def days(snapshot: Snapshot, chosen: Chosen) -> None:
     marks = found.assign(month=found["month"].map(month_name)).melt(
         ["stage", "month", "deals"], ["half", "most"], "which", "days"
     )
-    marks["which"] = marks["which"].map({"half": "half of the deals", "most": "nine in ten"})
+    marks["which"] = marks["which"].map({"half": "half", "most": "nine in ten"})
     drawing = (
         alt.Chart(marks)
         .mark_tick(thickness=3, size=18)
@@ -57,9 +59,9 @@ def days(snapshot: Snapshot, chosen: Chosen) -> None:
             x=alt.X("days:Q", title="Days"),
             color=alt.Color(
                 "which:N",
-                scale=alt.Scale(domain=["half of the deals", "nine in ten"], range=[BLUE, ORANGE]),
+                scale=alt.Scale(domain=["half", "nine in ten"], range=[BLUE, ORANGE]),
                 title=None,
-                legend=alt.Legend(orient="bottom"),
+                legend=alt.Legend(orient="bottom", columns=2, offset=4),
             ),
             tooltip=["stage", "month", "which", alt.Tooltip("days", format=".1f"), "deals"],
         )
@@ -68,21 +70,57 @@ def days(snapshot: Snapshot, chosen: Chosen) -> None:
     table = found.rename(columns={"half": "median days", "most": "90th percentile, days"})
     table["month"] = table["month"].map(month_name)
     chart(drawing, "Days in each stage by month: median and 90th percentile", table)
-    st.dataframe(
-        snapshot.ask(
-            """
-            SELECT
-              COALESCE(stage_name, 'Stage ' || stage_id) AS "Stage",
-              still_there_count AS "Deals there now",
-              ROUND(median_age_days)::INT AS "Half of them there for days or less",
-              ROUND(average_age_days)::INT AS "Days on average"
-            FROM rep_time_in_stage
-            WHERE still_there_count > 0 ORDER BY funnel_step NULLS LAST, stage_id
-            """
-        ),
-        hide_index=True,
-        alt="Deals that are in each stage now, and for how long",
+
+
+def stages(snapshot: Snapshot, chosen: Chosen) -> None:
+    """List the stages: who left in the chosen months and after how long, who is there now."""
+    found = snapshot.ask(
+        """
+        WITH left_stage AS (
+          SELECT
+            stage_id, COUNT(*) AS exits,
+            MEDIAN(seconds_in_stage) / 86400 AS half,
+            QUANTILE_CONT(seconds_in_stage, 0.9) / 86400 AS most
+          FROM fct_stage_entries
+          WHERE DATE_TRUNC('month', stage_exit_timestamp) BETWEEN ? AND ?
+          GROUP BY 1
+        ), there AS (
+          SELECT stage_id, still_there_count, median_age_days
+          FROM rep_time_in_stage WHERE still_there_count > 0
+        )
+        SELECT
+          COALESCE(stages.stage_name, 'Stage ' || stage_id) AS "Stage",
+          COALESCE(exits, 0)::BIGINT AS "Left it",
+          ROUND(half, 1) AS "Half after days",
+          ROUND(most, 1) AS "Nine in ten after days",
+          COALESCE(still_there_count, 0)::BIGINT AS "There now",
+          ROUND(median_age_days)::INT AS "Half of these for days"
+        FROM left_stage
+        FULL JOIN there USING (stage_id)
+        LEFT JOIN dim_stages AS stages USING (stage_id)
+        ORDER BY stages.funnel_step NULLS LAST, stage_id
+        """,
+        chosen.first,
+        chosen.last,
     )
+    st.dataframe(
+        found,
+        hide_index=True,
+        height="content",
+        alt="Stages: who left, who is there, and for how long",
+    )
+    half, most = snapshot.ask(
+        "SELECT MEDIAN(days_to_first_stage::DOUBLE), QUANTILE_CONT(days_to_first_stage::DOUBLE, "
+        "0.9) FROM fct_deals WHERE DATE_TRUNC('month', created_at) BETWEEN ? AND ?",
+        chosen.created_first,
+        chosen.created_last,
+    ).iloc[0]
+    if pd.notna(half):
+        note(
+            f"From its creation to its first stage a deal takes {half:.0f} days or less in half of "
+            f"all cases, {most:.0f} in nine of ten. So the month of creation and the month in "
+            "which a deal first counts in the funnel can differ."
+        )
 
 
 def waiting(snapshot: Snapshot, chosen: Chosen) -> None:
@@ -122,6 +160,14 @@ def moves(snapshot: Snapshot) -> None:
     if found.empty:
         nothing("No deal has left a stage.")
         return
+    jumped, back, deals = snapshot.ask(
+        "SELECT COUNT(*) FILTER (skipped_stages_count > 0), "
+        "COUNT(*) FILTER (backward_moves_count > 0), COUNT(*) FROM fct_deals"
+    ).iloc[0]
+    note(
+        f"{jumped:,} of {deals:,} deals ({per_cent(share(jumped, deals))}) jumped over a stage, "
+        f"{back:,} went back to an earlier one."
+    )
     drawing = (
         alt.Chart(found)
         .mark_bar()
@@ -130,17 +176,17 @@ def moves(snapshot: Snapshot) -> None:
                 "from:N",
                 sort=list(dict.fromkeys(found["from"])),
                 title=None,
-                axis=alt.Axis(labelLimit=NARROW),
+                axis=alt.Axis(labelLimit=NARROW, labelOverlap=False),
             ),
             x=alt.X("sum(moves):Q", title="Moves"),
             color=alt.Color(
                 "move:N",
                 scale=alt.Scale(domain=list(MOVES), range=list(MOVES.values())),
                 title=None,
-                legend=alt.Legend(orient="bottom"),
+                legend=alt.Legend(orient="bottom", columns=2, offset=4),
             ),
             tooltip=["from", "move", alt.Tooltip("sum(moves):Q", title="Moves")],
         )
-        .properties(height=34 * found["from"].nunique())
+        .properties(height=34 * found["from"].nunique() + 80)
     )
     chart(drawing, "Moves from each stage: forward, skipped, backward", found)

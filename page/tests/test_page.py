@@ -9,7 +9,9 @@ import pytest
 from conftest import Open
 from streamlit.testing.v1 import AppTest
 
+from data import latest
 from filters import HIDE_OWNER_NAMES
+from tabs.funnel import DAYS_TO_LAST_STAGE, days_to_reach
 from tabs.owners import MEASURES
 
 Rows = t.Callable[[str], pd.DataFrame]
@@ -98,11 +100,31 @@ def test_cards_are_of_the_last_month_that_is_over(open_page: Open, rows: Rows) -
         return
     month = over["month"].max()
     expected = over[over["month"] == month].set_index("kpi_name")["deals_count"]
-    for card in page.metric[1:]:
-        assert card.value == f"{expected[card.label]:,}"
+    cards = {card.label: card.value for card in page.metric}
     created = rows("rep_funnel_cohorts")
     created = created[created["cohort_month"] == month]["cohort_deals_count"]
-    assert page.metric[0].value == f"{created.iloc[0] if len(created) else 0:,}"
+    assert cards.pop("New deals") == f"{created.iloc[0] if len(created) else 0:,}"
+    days = cards.pop(DAYS_TO_LAST_STAGE, None)
+    assert cards == {name: f"{expected[name]:,}" for name in cards}
+    last_stage = rows("dim_funnel_steps").query("source == 'stage'").iloc[-1]
+    if days is None:  # a funnel of one stage
+        assert not cards
+        return
+    assert last_stage["kpi_name"] in cards
+    steps = rows("fct_deal_funnel_steps").query("kpi_name == @last_stage.kpi_name")
+    steps = steps[steps["reached_at"].dt.to_period("M").dt.to_timestamp() == month]
+    half = steps["seconds_to_reach"].median() / 86_400
+    assert days == ("–" if pd.isna(half) else f"{half:,.0f}")
+
+
+def test_days_to_a_step_are_medians_of_months(rows: Rows) -> None:
+    steps = rows("fct_deal_funnel_steps").dropna(subset="seconds_to_reach")
+    months = steps["reached_at"].dt.to_period("M").dt.to_timestamp()
+    for number, found in steps.groupby("funnel_step"):
+        shown = days_to_reach(latest(), number, str(months.max())).set_index("month")["figure"]
+        expected = found.groupby(months)["seconds_to_reach"].median() / 86_400
+        assert [*shown.index] == [*expected.index]
+        assert [*shown] == pytest.approx([*expected])
 
 
 # --- months ---------------------------------------------------------------------------------------
@@ -120,11 +142,53 @@ def test_months_have_the_numbers_of_the_report(open_page: Open, rows: Rows) -> N
     assert {step: shown[step][0] for step in steps} == {step: expected[step] for step in steps}
 
 
+def test_quarters_are_sums_of_months(open_page: Open, rows: Rows) -> None:
+    trends = rows("rep_sales_funnel_trends")
+    (shown,) = [
+        frame.value for frame in open_page(tab="Months").dataframe if "Step" in frame.value.columns
+    ]
+    shown = shown.set_index("Step")
+    trends = trends.assign(
+        quarter=trends["month"].dt.strftime("%Y Q") + trends["month"].dt.quarter.astype(str)
+    )
+    begins = trends["month"].min().to_period("Q").to_timestamp()
+    for (step, quarter), months in trends.groupby(["kpi_name", "quarter"]):
+        is_covered = trends["month"].min() == begins or months["month"].dt.to_period("Q").iloc[
+            0
+        ] > trends["month"].min().to_period("Q")
+        value = shown.loc[step, quarter]
+        assert (value == months["deals_count"].sum()) if is_covered else pd.isna(value)
+    assert len(shown) == trends["kpi_name"].nunique()
+
+
 def test_cohorts_have_the_shares_of_the_mart(open_page: Open, rows: Rows) -> None:
-    shown = open_page(tab="Months").dataframe[1].value.set_index("month")
+    shown = open_page(tab="Months").dataframe[-1].value.set_index("month")
     for row in rows("rep_funnel_cohorts").itertuples():
         share = round(100 * float(row.share_of_cohort_at_least))
         assert shown.loc[f"{row.cohort_month:%b %Y}", row.kpi_name] == pytest.approx(share, abs=1)
+
+
+# --- where it sticks ------------------------------------------------------------------------------
+
+
+def test_stages_say_who_left_and_who_is_there(open_page: Open, rows: Rows) -> None:
+    shown = table(open_page(tab="Where it sticks"), "Left it").set_index("Stage")
+    entries = rows("fct_stage_entries")
+    months = rows("rep_sales_funnel_trends")["month"]
+    exits = entries["stage_exit_timestamp"].dt.to_period("M").dt.to_timestamp()
+    named = entries.assign(
+        stage=entries["stage_name"].fillna("Stage " + entries["stage_id"].astype(str))
+    )
+    left = named[exits.between(months.min(), months.max())].groupby("stage")["seconds_in_stage"]
+    there = named[named["stage_exit_timestamp"].isna()].groupby("stage").size()
+    assert {*shown.index} == {*left.groups, *there.index}
+    for stage, row in shown.iterrows():
+        spans = left.get_group(stage) if stage in left.groups else pd.Series(dtype=float)
+        assert row["Left it"] == len(spans)
+        assert row["There now"] == there.get(stage, 0)
+        if len(spans):
+            for title, part in (("Half after days", 0.5), ("Nine in ten after days", 0.9)):
+                assert row[title] == pytest.approx(spans.quantile(part) / 86_400, abs=0.051)
 
 
 # --- who, and which deals -------------------------------------------------------------------------
@@ -147,6 +211,32 @@ def test_an_owner_is_alone(open_page: Open, rows: Rows) -> None:
     assert len(shown) == 1
     for measure, title in MEASURES.items():
         assert shown[title].iloc[0] == events.get(measure, 0)
+
+
+def test_changes_of_owner_are_counted(open_page: Open, rows: Rows) -> None:
+    owners = rows("dim_deal_owner_history").groupby("deal_id")["user_id"].nunique()
+    deals = rows("fct_deals")
+    said = [
+        text.value for text in open_page(tab="Owners").markdown if "changed owner" in text.value
+    ]
+    assert len(said) == 1
+    assert f"{(owners > 1).sum():,} of {len(deals):,} deals" in said[0]
+    assert f"{deals['owner_user_id'].nunique():,} people own a deal now" in said[0]
+
+
+def test_activities_are_done_or_planned(open_page: Open, rows: Rows) -> None:
+    activities = rows("fct_deal_activities")
+    due = activities[activities["due_timestamp"].notna()]
+    months = rows("rep_sales_funnel_trends")["month"]
+    due = due[
+        due["due_timestamp"].dt.to_period("M").dt.to_timestamp().between(months.min(), months.max())
+    ]
+    shown = table(open_page(tab="Owners"), "% done").set_index("activity")
+    label = due["activity_type_name"].fillna(due["activity_type_key"]).fillna("unknown")
+    for name, found in due.groupby(label):
+        assert shown.loc[name, "done"] == found["is_completed"].sum()
+        assert shown.loc[name, "planned"] == (~found["is_completed"]).sum()
+    assert len(shown) == label.nunique()
 
 
 def test_overdue_activities_are_planned_ones_whose_time_has_passed(
