@@ -20,7 +20,7 @@ throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin 
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh health pr drop check test test-faults test-page audit \
     lint format \
-    insights page ui ide backup restore bench clean
+    page ui ide backup restore bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -103,9 +103,6 @@ format: install ## Repair the formatting, and of the conventions those that a ma
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(SQLMESH) format
-
-insights: install ## Write docs/insights.md from the marts of dev
-	@$(FUNNEL) insights dev --gateway $(GATEWAY)
 
 ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
 	@$(FUNNEL) ui --gateway $(GATEWAY)

@@ -72,7 +72,7 @@ def next_steps(database: Database, environment: str) -> list[tuple[str, str]]:
     """Return the commands and files to suggest after an environment was built or shown."""
     gateway = None if database.is_default else database.gateway
     steps = [
-        (make("insights", gateway), "write what the marts say to docs/insights.md"),
+        (make("page", gateway), "show it in the browser, for everybody"),
         ("README.md", "environments, data quality, your own Pipedrive data"),
     ]
     if environment != "prod":

@@ -1,6 +1,6 @@
 """The command line: `python -m pipedrive_funnel`, or `pipedrive-funnel` where it is installed.
 
-Each command imports what it needs when it is called: importing SQLMesh, dlt or matplotlib takes
+Each command imports what it needs when it is called: importing SQLMesh or dlt takes
 seconds.
 """
 
@@ -147,23 +147,6 @@ def snapshot_command(environment: str | None, gateway: str | None) -> None:
     from pipedrive_funnel.snapshot import take_snapshot
 
     take_snapshot(environment, gateway)
-
-
-@commands.command("insights", short_help="Write what the marts say to docs/insights.md.")
-@environment_argument
-@gateway_option
-@click.option(
-    "--out",
-    type=DIRECTORY,
-    metavar="FILE",
-    default=PROJECT / "docs" / "insights.md",
-    help="Page to write, docs/insights.md unless told; plots go to a directory of its name.",
-)
-def insights_command(environment: str, gateway: str | None, out: Path) -> None:
-    """Write the page that says what the marts of ENVIRONMENT hold, with plots."""
-    from pipedrive_funnel.insights.command import write
-
-    write(environment, gateway, out)
 
 
 @commands.command("ui", short_help="Open the catalog, or all of SQLMesh's UI, to this machine.")

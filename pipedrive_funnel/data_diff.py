@@ -12,7 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from pipedrive_funnel.errors import FunnelError
-from pipedrive_funnel.insights.text import counted, escaped, month, number, table
+from pipedrive_funnel.markdown import escaped, number, table
+from pipedrive_funnel.summary import counted
 from pipedrive_funnel.terminal import say_command
 from pipedrive_funnel.warehouse import Database
 
@@ -289,7 +290,6 @@ def as_markdown(difference: Difference) -> str:
                 + [number(rows or None) for rows in (mart.added, mart.removed, mart.changed)]
                 for mart in difference.marts
             ),
-            padded=True,
         ),
         "\n".join(
             f"- `{mart.name}`: {', '.join(mart.columns)}" for mart in differing if mart.columns
@@ -315,10 +315,9 @@ def _report(difference: Difference) -> list[str]:
         table(
             ["month", ":step", difference.against, difference.environment, "difference"],
             (
-                [month(cell.month), escaped(cell.kpi_name)]
+                [f"{cell.month:%Y-%m}", escaped(cell.kpi_name)]
                 + [number(cell.before), number(cell.after), f"{cell.after - cell.before:+,}"]
                 for cell in difference.cells
             ),
-            padded=True,
         ),
     ]

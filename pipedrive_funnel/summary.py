@@ -5,12 +5,12 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Sequence
 
-from pipedrive_funnel.insights.queries import WARNING
 from pipedrive_funnel.terminal import say
 from pipedrive_funnel.warehouse import Built, Database
 
 REPORT = "rep_sales_funnel_monthly"
 QUALITY = "rep_data_quality"
+WARNING = "warning"  # the severity that deserves a look
 
 
 class Check(t.NamedTuple):

@@ -17,9 +17,8 @@ from datetime import UTC, datetime
 
 from pipedrive_funnel import alerts, runs
 from pipedrive_funnel.errors import is_stop, reason
-from pipedrive_funnel.insights.queries import WARNING
 from pipedrive_funnel.show import months_to_show, read_funnel
-from pipedrive_funnel.summary import QUALITY, Check, counted, read_checks
+from pipedrive_funnel.summary import QUALITY, WARNING, Check, counted, read_checks
 from pipedrive_funnel.warehouse import SEE_ABOVE, BuildError, Built, Database, DatabaseError
 
 PROD = "prod"

@@ -112,7 +112,7 @@ def test_a_summary_says_what_is_there_and_what_comes_next(story: dict[str, Done]
     report = r"marts in pipedrive_analytics__dev, report 2024-01 to 2025-02 \(128 rows\)"
     assert re.search(report, out)
     assert out.split("Next:")[1].split()[:2] == ["make", "prod"]
-    assert "docs/insights.md" in out
+    assert "make page" in out
     assert "make prod" not in story["prod"].out
 
 
@@ -196,7 +196,7 @@ def test_the_linter_stops_the_build(new_warehouse: t.Callable[..., Warehouse]) -
 
 # --- databases that cannot be used ----------------------------------------------------------------
 
-COMMANDS = [["build", "dev"], ["build", "prod"], ["show"], ["insights"]]
+COMMANDS = [["build", "dev"], ["build", "prod"], ["show"], ["snapshot"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -232,7 +232,7 @@ HELP = """
 import sys
 from pipedrive_funnel.__main__ import main
 main(["--help"]), main(["land", "csv", "--help"])
-slow = {"sqlmesh", "dlt", "duckdb", "pandas", "matplotlib", "psycopg2"} & set(sys.modules)
+slow = {"sqlmesh", "dlt", "duckdb", "pandas", "psycopg2"} & set(sys.modules)
 sys.exit(str(slow) if slow else 0)
 """
 

@@ -1,6 +1,6 @@
 """The files of another company: seven stages, other ids, one call type."""
 
-ODD_NAME = "Trial | <b> $x^2$ & *y*"  # Markdown, plots and SVG could take it for more than text
+ODD_NAME = "Trial | <b> $x^2$ & *y*"  # Markdown and HTML could take it for more than text
 
 FILES = {
     "funnel_steps": f"""\
