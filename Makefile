@@ -18,8 +18,8 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh health pr drop check test test-faults test-page audit \
-    lint format \
+.PHONY: help install dev prod land refresh health pr drop check test test-faults test-page \
+    screenshots audit lint format \
     page ui ide backup restore bench clean
 
 help: ## Show this list
@@ -54,8 +54,7 @@ refresh: install ## Land as above, then bring prod up to date
 	@$(LAND) --refresh
 
 page: install page/.venv/installed ## Show prod (or ENVIRONMENT) in the browser, for everybody
-	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
-	@cd page && .venv/bin/python -m streamlit run app.py
+	@$(FUNNEL) page $(ENVIRONMENT) --gateway $(GATEWAY)
 
 page/.venv/installed: page/requirements.txt page/requirements-test.txt
 	$(PYTHON) -m venv page/.venv
@@ -85,11 +84,18 @@ test: lint page/.venv/installed ## Check all that must pass, on DuckDB and Postg
 test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass
 	$(PYTEST) -m "faults or again"
 
-test-page: install page/.venv/installed ## Try the page in Chromium, which must be there
-	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-	    --requirement page/requirements-browser.txt
+test-page: page/.venv/chromium ## Try the page in Chromium, which must be there
 	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
 	cd page && .venv/bin/python -m pytest -m browser
+
+screenshots: page/.venv/chromium ## Write the pictures of the page in docs/page/
+	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
+	@cd page && .venv/bin/python tests/screenshots.py
+
+page/.venv/chromium: page/requirements-browser.txt install page/.venv/installed
+	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --requirement page/requirements-browser.txt
+	@touch $@
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)

@@ -12,6 +12,7 @@ from data import Snapshot, latest
 from filters import choose
 from look import note
 from tabs import deals, funnel, months, owners, quality, stuck
+from visitors import admit, signed_in
 
 TABS = {
     "Funnel": funnel.show,
@@ -43,6 +44,8 @@ def head(snapshot: Snapshot) -> None:
             f"Environment **{snapshot.environment}** · data until **{latest_change}** · "
             f"read on {snapshot.taken_at:%d %B %Y at %H:%M} UTC"
         )
+        if visitor := signed_in():
+            st.button(f"Sign out {visitor}", type="tertiary", on_click=st.logout)
 
 
 def open_tab(name: str) -> None:
@@ -51,7 +54,9 @@ def open_tab(name: str) -> None:
 
 
 def main() -> None:
-    """Show the page."""
+    """Show the page to who may look."""
+    if not admit():
+        return
     snapshot = latest()
     if snapshot is None:
         st.title("Sales funnel")

@@ -149,6 +149,19 @@ def snapshot_command(environment: str | None, gateway: str | None) -> None:
     take_snapshot(environment, gateway)
 
 
+@commands.command("page", short_help="Write the marts to files, and show the page.")
+@click.argument("environment", required=False)
+@gateway_option
+def page_command(environment: str | None, gateway: str | None) -> None:
+    """Write the marts of ENVIRONMENT as `snapshot` does, and serve the page at 127.0.0.1:8501.
+
+    The page needs packages of its own, which `make page` installs.
+    """
+    from pipedrive_funnel.page import serve_page
+
+    serve_page(environment, gateway)
+
+
 @commands.command("ui", short_help="Open the catalog, or all of SQLMesh's UI, to this machine.")
 @gateway_option
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, help="8000 unless told.")

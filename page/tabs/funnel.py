@@ -42,15 +42,18 @@ COUNTINGS = {
     ),
 }
 ROOM = 1.6  # so many times the longest bar is the axis long: the label comes behind
-DAYS_TO_LAST_STAGE = "Days from creation to the last stage"
-DAYS_HELP = "Half of the deals that came to the last stage in the month took so long, or less."
+DAYS_TO_LAST_STAGE = "Days to the last stage"
+DAYS_HELP = (
+    "From creation: half of the deals that came to the last stage in the month took so long, or "
+    "less."
+)
 SHARES = "Behind each number: its share of all deals created, and of the stage before."
 YOUNG = "Deals created lately are still on their way: their later steps will grow."
 
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show cards, the steps, and the deals of the step that was clicked."""
-    cards(snapshot)
+    cards(snapshot, chosen)
     counting = st.segmented_control(
         "Counted are deals that came",
         list(COUNTINGS),
@@ -168,11 +171,13 @@ def deals_of_step(snapshot: Snapshot, chosen: Chosen, counting: str, name: str) 
     )
 
 
-def cards(snapshot: Snapshot) -> None:
-    """Show the last complete month against the one before: new deals, later stages, days."""
+def cards(snapshot: Snapshot, chosen: Chosen) -> None:
+    """Show the last month chosen that is over against the one before: deals, stages, days."""
     month = snapshot.value(
         "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends "
-        "WHERE month < DATE_TRUNC('month', (SELECT MAX(last_changed_at) FROM fct_deals))"
+        "WHERE month <= ? "
+        "AND month < DATE_TRUNC('month', (SELECT MAX(last_changed_at) FROM fct_deals))",
+        chosen.last,
     )
     if month is None:
         note("The first month is not over yet: nothing to compare.")
@@ -194,7 +199,7 @@ def cards(snapshot: Snapshot) -> None:
         figures.append((name, deals))
     if later_stages:
         figures.append((DAYS_TO_LAST_STAGE, days_to_reach(snapshot, later_stages[-1][0], month)))
-    st.markdown(f"**{month_name(month)}, the last complete month, and the one before**")
+    st.markdown(f"**{month_name(month)}, the last complete month chosen, against the one before**")
     before = str((pd.Timestamp(month) - pd.DateOffset(months=1)).date())
     for column, (name, numbers) in zip(st.columns(len(figures)), figures, strict=True):
         by_month = {str(at)[:10]: figure for at, figure in numbers.itertuples(index=False)}

@@ -1,4 +1,4 @@
-"""The page without a browser, on the snapshot that PIPEDRIVE_SNAPSHOTS leads to."""
+"""The page, with and without a browser, on the snapshot that PIPEDRIVE_SNAPSHOTS leads to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+from served import chromium, page_served
 from streamlit.testing.v1 import AppTest
 
 PAGE = Path(__file__).resolve().parents[1]
@@ -38,3 +39,17 @@ def rows() -> t.Callable[[str], pd.DataFrame]:
     """Return a function that gives the rows of a mart, straight from its file."""
     current = Path(os.environ["PIPEDRIVE_SNAPSHOTS"]) / "current"
     return lambda mart: duckdb.sql(f"SELECT * FROM '{current / mart}.parquet'").df()
+
+
+@pytest.fixture(scope="module")
+def address() -> t.Iterator[str]:
+    """Start the page for all tests of a module."""
+    with page_served() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> t.Iterator[t.Any]:
+    """Start Chromium."""
+    with chromium() as started:
+        yield started

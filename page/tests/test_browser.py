@@ -6,56 +6,14 @@ Sizes of a desk and of a phone, light and dark; what is clicked, typed and sent 
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 import typing as t
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.browser
 
-PAGE = Path(__file__).resolve().parents[1]
 TABS = ("Funnel", "Months", "Where it sticks", "Owners", "Deals", "Data quality")
 DESK, PHONE = (1440, 1000), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def address() -> t.Iterator[str]:
-    """Start the page as `make page` does, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = (sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port))
-    server = subprocess.Popen(command, cwd=PAGE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
-                break
-            except (urllib.error.URLError, TimeoutError):
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> t.Iterator[t.Any]:
-    """Start Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 class Visit:

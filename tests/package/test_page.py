@@ -68,6 +68,33 @@ def test_the_page_says_that_there_are_no_deals(empty_company: Warehouse, tmp_pat
     assert passed(empty_company, tmp_path, "empty") == 1
 
 
+def test_the_page_gets_its_own_settings_of_env_and_no_password(
+    sample: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file = sample.path / ".env"
+    env_file.write_text("PIPEDRIVE_HIDE_OWNER_NAMES=true\nBI_READER_PASSWORD=secret\n")
+    monkeypatch.chdir(tmp_path)  # the command goes to the page's folder
+    monkeypatch.delenv("PIPEDRIVE_HIDE_OWNER_NAMES", raising=False)
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(
+        os, "execve", lambda _, command, variables: started.append((command, variables))
+    )
+    try:
+        done = run_command(sample, "page", "dev", PIPEDRIVE_SNAPSHOTS="snapshots")
+    finally:
+        env_file.unlink()
+        for name in ("PIPEDRIVE_HIDE_OWNER_NAMES", "BI_READER_PASSWORD"):
+            os.environ.pop(name, None)
+    assert done.code == 0, done.err
+    ((command, variables),) = started
+    assert command == [str(PYTHON), "-m", "streamlit", "run", "app.py"]
+    assert Path.cwd() == PAGE
+    assert variables["PIPEDRIVE_HIDE_OWNER_NAMES"] == "true"
+    assert variables["PIPEDRIVE_SNAPSHOTS"] == str(tmp_path / "snapshots")
+    assert (tmp_path / "snapshots" / "current" / "snapshot.json").exists()
+    assert "BI_READER_PASSWORD" not in variables
+
+
 def test_who_looks_while_snapshots_change_sees_one_of_them_whole(
     sample: Warehouse, other_company: Warehouse, tmp_path: Path
 ) -> None:

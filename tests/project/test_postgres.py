@@ -125,6 +125,8 @@ def test_compose_config_and_example_agree() -> None:
     assert config == {name: example[name] for name in config}
     assert service["image"] == "postgres:17"
     assert service["ports"] == ["127.0.0.1:${POSTGRES_PORT:-5432}:5432"]
+    page = YAML(typ="safe").load(text)["services"]["page"]
+    assert page["ports"] == ["127.0.0.1:8501:8501"]  # it asks nobody who they are
     script = service["volumes"][1].split(":")[0]
     assert (PROJECT / script).is_file()
     mentioned = set(re.findall(r"\$\{?(\w+)", (PROJECT / script).read_text()))
