@@ -18,12 +18,12 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev prod land refresh health pr drop check test test-faults test-page audit \
-    lint format \
-    insights page ui ide backup restore bench clean
+.PHONY: help install dev prod land refresh health pr drop check test test-faults test-page \
+    test-catalog audit lint format \
+    insights page catalog ui ide backup restore bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Create .venv and install what requirements.txt pins
 
@@ -63,6 +63,16 @@ page/.venv/installed: page/requirements.txt page/requirements-test.txt
 	    --no-compile $(addprefix --requirement ,$^)
 	@touch $@
 
+catalog: install catalog/.venv/installed ## Write models, lineage and audits of prod (or ENVIRONMENT) to one page
+	@$(FUNNEL) catalog $(ENVIRONMENT) --gateway $(GATEWAY)
+	@catalog/.venv/bin/python catalog/render.py
+
+catalog/.venv/installed: catalog/requirements.txt
+	$(PYTHON) -m venv catalog/.venv
+	@catalog/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --no-compile --requirement $<
+	@touch $@
+
 pr: install ## Build a throw-away environment (ENVIRONMENT=pr_12), and compare it with prod
 	$(call throw_away)
 	@$(FUNNEL) build "$$ENVIRONMENT" --gateway $(GATEWAY)
@@ -79,7 +89,7 @@ health: install ## Say how old the last landing, run and promotion are; fails wh
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults and not again"
 
-test: lint page/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
+test: lint page/.venv/installed catalog/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
 	$(PYTEST) -m "not faults and not again"
 
 test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass
@@ -90,6 +100,12 @@ test-page: install page/.venv/installed ## Try the page in Chromium, which must 
 	    --requirement page/requirements-browser.txt
 	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
 	cd page && .venv/bin/python -m pytest -m browser
+
+test-catalog: install catalog/.venv/installed ## Try the catalog in Chromium, which must be there, and in dbt's page
+	@catalog/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --requirement catalog/requirements-test.txt
+	@$(FUNNEL) catalog $(ENVIRONMENT) --gateway $(GATEWAY)
+	cd catalog && .venv/bin/python -m pytest
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)
@@ -107,7 +123,7 @@ format: install ## Repair the formatting, and of the conventions those that a ma
 insights: install ## Write docs/insights.md from the marts of dev
 	@$(FUNNEL) insights dev --gateway $(GATEWAY)
 
-ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
+ui: install ## Open SQLMesh's own catalog at http://127.0.0.1:8000
 	@$(FUNNEL) ui --gateway $(GATEWAY)
 
 ide: install ## Open SQLMesh's whole UI there: edit, plan (prod, too) and query

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import typing as t
 from collections import Counter
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from tests.conftest import SAMPLES_PLANNED_AT
 from tests.support.command import edit_file, run_command
 from tests.support.warehouse import PROJECT, REPORT, Warehouse
 
+PYTHON = PROJECT / "catalog" / ".venv" / "bin" / "python"  # made by `make test`
+RENDER = PROJECT / "catalog" / "render.py"
 ARTIFACTS = {"manifest.json", "catalog.json", "run_results.json", "column_lineage.json"}
 FILES = {file.stem: file for file in (PROJECT / "models").rglob("*.sql")}
 REPORT_ID = "model.pipedrive_funnel.rep_sales_funnel_monthly"
@@ -434,7 +437,28 @@ def origins(column: str, query: str) -> set[tuple[str, str]]:
     }
 
 
-# --- the command ----------------------------------------------------------------------------------
+# --- the command, and the page --------------------------------------------------------------------
+
+
+def test_docglow_makes_one_page_of_them(
+    artifacts: Artifacts, directory: Path, tmp_path: Path
+) -> None:
+    """The data of the page are what docglow has made of the artifacts, and end no script."""
+    artifacts["manifest"]["nodes"][REPORT_ID]["raw_code"] += "</script><script>alert(1)</script>"
+    for name, artifact in artifacts.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(artifact))
+    page = tmp_path / "catalog.html"
+    done = subprocess.run([PYTHON, RENDER, tmp_path, page], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = page.read_text()
+    assert "<script>alert(1)" not in text
+    data = json.loads(re.findall(r"window\.__DOCGLOW_DATA__=(.*);</script>", text)[0])
+    assert {*data["models"], *data["seeds"]} == {
+        node["unique_id"] for node in nodes_of(artifacts, "model", "seed").values()
+    }
+    assert data["column_lineage"] == artifacts["column_lineage"]
+    assert "Content-Security-Policy" in text
+    assert page.stat().st_size < 3e6
 
 
 def test_an_environment_that_is_not_there_is_said(sample: Warehouse, tmp_path: Path) -> None:
