@@ -19,11 +19,11 @@ throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin 
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh health pr drop check test test-faults test-page \
-    screenshots audit lint format \
-    page ui ide backup restore bench clean
+    test-catalog screenshots audit lint format \
+    page catalog ui ide backup restore bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Create .venv and install what requirements.txt pins
 
@@ -62,6 +62,16 @@ page/.venv/installed: page/requirements.txt page/requirements-test.txt
 	    --no-compile $(addprefix --requirement ,$^)
 	@touch $@
 
+catalog: install catalog/.venv/installed ## Write models, lineage and audits of prod (or ENVIRONMENT) to one page
+	@$(FUNNEL) catalog $(ENVIRONMENT) --gateway $(GATEWAY)
+	@catalog/.venv/bin/python catalog/render.py
+
+catalog/.venv/installed: catalog/requirements.txt
+	$(PYTHON) -m venv catalog/.venv
+	@catalog/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --no-compile --requirement $<
+	@touch $@
+
 pr: install ## Build a throw-away environment (ENVIRONMENT=pr_12), and compare it with prod
 	$(call throw_away)
 	@$(FUNNEL) build "$$ENVIRONMENT" --gateway $(GATEWAY)
@@ -78,7 +88,7 @@ health: install ## Say how old the last landing, run and promotion are; fails wh
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults and not again"
 
-test: lint page/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
+test: lint page/.venv/installed catalog/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
 	$(PYTEST) -m "not faults and not again"
 
 test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass
@@ -92,10 +102,16 @@ screenshots: page/.venv/chromium ## Write the pictures of the page in docs/page/
 	@$(FUNNEL) snapshot $(ENVIRONMENT) --gateway $(GATEWAY)
 	@cd page && .venv/bin/python tests/screenshots.py
 
-page/.venv/chromium: page/requirements-browser.txt install page/.venv/installed
+page/.venv/chromium: page/requirements-browser.txt page/.venv/installed | install
 	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 	    --requirement page/requirements-browser.txt
 	@touch $@
+
+test-catalog: install catalog/.venv/installed ## Try the catalog in Chromium, which must be there, and in dbt's page
+	@catalog/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --requirement catalog/requirements-test.txt
+	@$(FUNNEL) catalog $(ENVIRONMENT) --gateway $(GATEWAY)
+	cd catalog && .venv/bin/python -m pytest
 
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)
@@ -110,7 +126,7 @@ format: install ## Repair the formatting, and of the conventions those that a ma
 	$(BIN)/ruff format
 	$(SQLMESH) format
 
-ui: install ## Open the catalog and lineage at http://127.0.0.1:8000
+ui: install ## Open SQLMesh's own catalog at http://127.0.0.1:8000
 	@$(FUNNEL) ui --gateway $(GATEWAY)
 
 ide: install ## Open SQLMesh's whole UI there: edit, plan (prod, too) and query

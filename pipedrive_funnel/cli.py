@@ -149,6 +149,27 @@ def snapshot_command(environment: str | None, gateway: str | None) -> None:
     take_snapshot(environment, gateway)
 
 
+@commands.command("catalog", short_help="Write models, lineage and audits as dbt's artifacts.")
+@click.argument("environment", required=False)
+@gateway_option
+@click.option(
+    "--out",
+    type=DIRECTORY,
+    metavar="DIR",
+    default=PROJECT / "site" / "artifacts",
+    help="Directory of the artifacts, site/artifacts/ unless told.",
+)
+def catalog_command(environment: str | None, gateway: str | None, out: Path) -> None:
+    """Write what ENVIRONMENT holds as dbt's artifacts: prod unless told, dev if there is no prod.
+
+    Its audits are run over all rows, and their results are among the artifacts. `make catalog` also
+    makes a page of them, site/catalog.html.
+    """
+    from pipedrive_funnel.catalog.command import write_catalog
+
+    write_catalog(environment, gateway, out)
+
+
 @commands.command("page", short_help="Write the marts to files, and show the page.")
 @click.argument("environment", required=False)
 @gateway_option

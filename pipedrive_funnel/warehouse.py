@@ -30,6 +30,8 @@ from pipedrive_funnel.terminal import say
 if t.TYPE_CHECKING:
     import dlt
     from sqlmesh.core.engine_adapter import EngineAdapter
+    from sqlmesh.core.environment import Environment
+    from sqlmesh.core.model.definition import AuditResult
     from sqlmesh.core.snapshot import Snapshot
 
     from pipedrive_funnel.context import FunnelContext
@@ -86,6 +88,22 @@ class Audited:
     audit: str
     blocks: bool
     rows: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An environment as it was planned last, beside the project as its files are now.
+
+    Attributes:
+        environment: as SQLMesh's state has it.
+        snapshots: its models, by the names that SQLMesh gives them.
+        project: the context with the models, tests and macros of the files.
+
+    """
+
+    environment: Environment
+    snapshots: dict[str, Snapshot]
+    project: FunnelContext
 
 
 class Database:
@@ -427,8 +445,46 @@ class Database:
                 raise SQLMeshError("The run has failed.")
         return Built(environment, False, False, self._console.built)
 
+    def planned(self, environment: str) -> Planned:
+        """Return an environment as it was planned last.
+
+        Raises:
+            DatabaseError: there is no such environment.
+            BuildError: the project's files cannot be read.
+
+        """
+        from sqlmesh.core.environment import Environment
+
+        found = None
+        if self.tables_of(environment):  # asking SQLMesh's state would make one where there is none
+            state = self._reached.state_reader
+            found = state.get_environment(Environment.sanitize_name(environment))
+        if found is None:
+            raise DatabaseError(f"There is no environment {environment} to show. Make it first.")
+        snapshots = {snapshot.name: snapshot for snapshot in self._snapshots_of(environment)}
+        return Planned(found, snapshots, self._loaded)
+
     def audit(self, environment: str) -> list[Audited]:
         """Run the audits of an environment, with the models that it has.
+
+        Raises:
+            DatabaseError: there is no such environment.
+            BuildError: an audit cannot be run.
+
+        """
+        return [
+            Audited(
+                snapshot.fully_qualified_table.name,
+                result.audit.name,
+                result.blocking,
+                result.count or 0,
+            )
+            for snapshot, results in self.audited(environment)
+            for result in results
+        ]
+
+    def audited(self, environment: str) -> Iterator[tuple[Snapshot, list[AuditResult]]]:
+        """Run the audits of an environment model by model, and yield what SQLMesh says of each.
 
         Raises:
             DatabaseError: there is no such environment.
@@ -442,18 +498,13 @@ class Database:
         by_name = {snapshot.name: snapshot for snapshot in snapshots}
         now = datetime.now(UTC)
         with self._explained("The audits were not run to the end."):
-            return [
-                Audited(
-                    snapshot.fully_qualified_table.name,
-                    result.audit.name,
-                    result.blocking,
-                    result.count or 0,
+            for snapshot in snapshots:
+                yield (
+                    snapshot,
+                    evaluator.audit(
+                        snapshot, snapshots=by_name, start="1970-01-01", end=now, execution_time=now
+                    ),
                 )
-                for snapshot in snapshots
-                for result in evaluator.audit(
-                    snapshot, snapshots=by_name, start="1970-01-01", end=now, execution_time=now
-                )
-            ]
 
     def _test(self) -> None:
         """Run the unit tests of the models.

@@ -57,7 +57,7 @@ CORE = {  # the twelve, and what they are made of
 }
 
 _NOT_COPIED = shutil.ignore_patterns(
-    ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "backups", "docs", "tests"
+    ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "backups", "docs", "site", "tests"
 )
 _READ = ("audits", "linter", "macros", "models", "seeds", "tests")  # by SQLMesh, beside *.yaml
 
