@@ -20,7 +20,9 @@ def parents(name: str) -> set[str]:
     """Return the models that a model's query reads."""
     header, _, query = FILES[name].partition("\n);\n")
     read = re.findall(r"(?:FROM|JOIN)\s+pipedrive_\w+\.(\w+)", query)
-    return {*read, *re.findall(r"depends_on \(\s*pipedrive_\w+\.(\w+)", header)} & set(FILES)
+    listed = re.search(r"depends_on \(([^)]*)\)", header)
+    named = re.findall(r"pipedrive_\w+\.(\w+)", listed[1]) if listed else []
+    return {*read, *named} & set(FILES)
 
 
 def ancestors(name: str) -> set[str]:
