@@ -296,8 +296,8 @@ def test_logs_are_read_in_the_order_of_their_worth() -> None:
     deals = [*map(deal, range(1, 8)), deal(8, 2), deal(9, state="b"), deal(10, 2)]
     logs = {id: log() for id in (1, 2, 9, 10)} | {3: log(settled=False), 4: log(refusal=403)}
     wanted = logs_to_read(deals, logs, pipeline_id=1, at=at)
-    assert [one.deal.id for one in wanted] == [9, 7, 6, 5, 4, 3, 8, 2, 1, 10]
-    assert [one.deal.id for one in wanted if one.is_sweep] == [2, 1, 10]
+    assert [one.deal.id for one in wanted] == [9, 7, 6, 5, 3, 8, 4, 2, 1, 10]
+    assert [one.deal.id for one in wanted if one.is_sweep] == [4, 2, 1, 10]
     full = logs_to_read(deals, logs, pipeline_id=1, at=at, all_since=at)
     assert not [one for one in full if one.is_sweep]
     many = {id: log() for id in range(100)}

@@ -30,10 +30,10 @@ def logs_to_read(
 ) -> list[Wanted]:
     """Return the deals whose change logs are to be read, the most wanted ones first.
 
-    First come logs that were never read and those of deals that differ from what they were when
-    they were read, then those that `--full` asks for, and then the sweep: a few deals a day that
-    were updated and look the same, for what came and went in between. Of each, those of the
-    pipeline come before others, and new deals before old ones.
+    First come logs that were never asked for and those of deals that differ from what they were
+    then, then those that `--full` asks for, and then the sweep: a few logs a day of deals that were
+    updated and look the same, for what came and went in between, and of those that were refused.
+    Of each, those of the pipeline come before others, and new deals before old ones.
 
     Args:
         deals: as they are listed now.
@@ -46,11 +46,11 @@ def logs_to_read(
     first, again, rest = [], [], []
     for deal in deals:
         log = logs.get(deal.id)
-        if log is None or _differs(deal, log, at):
+        if log is None or _differs(deal, log):
             first.append(deal)
         elif all_since and log.asked_at < all_since:
             again.append(deal)
-        elif deal.update_time != log.update_time and log.asked_at <= at - SWEPT_AGAIN:
+        elif _is_due(deal, log, at):
             rest.append(deal)
     swept = sum(log.is_sweep and log.asked_at > at - DAY for log in logs.values())
     rest.sort(key=lambda deal: logs[deal.id].asked_at)
@@ -65,10 +65,17 @@ def logs_to_read(
     ]
 
 
-def _differs(deal: Listed, log: Log, at: datetime) -> bool:
-    """Tell whether a log that was asked for lacks something."""
-    if log.refusal is not None:  # daily, and not with each landing
-        return log.asked_at <= at - DAY
+def _differs(deal: Listed, log: Log) -> bool:
+    """Tell whether a log that was read lacks something."""
+    if log.refusal is not None:
+        return False
     if not log.is_settled:
         return True
     return deal.update_time != log.update_time and deal.state != log.state
+
+
+def _is_due(deal: Listed, log: Log, at: datetime) -> bool:
+    """Tell whether a log can be in the sweep: a refused one daily, another one weekly."""
+    if log.refusal is not None:
+        return log.asked_at <= at - DAY
+    return deal.update_time != log.update_time and log.asked_at <= at - SWEPT_AGAIN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -41,18 +40,15 @@ class Progress:
 
     """
 
-    def __init__(self, report: Report | None = None) -> None:
+    def __init__(self, report: Report) -> None:
         """Start at zero; `report` is called with a list's name and its rows when they increase."""
         self.counts: Counter[str] = Counter()
         self._report = report
-        self._lock = threading.Lock()
 
     def add(self, name: str, rows: int) -> None:
         """Count further rows of a list."""
-        with self._lock:
-            self.counts[name] += rows
-            if self._report:
-                self._report(name, self.counts[name])
+        self.counts[name] += rows
+        self._report(name, self.counts[name])
 
 
 def now() -> datetime:
