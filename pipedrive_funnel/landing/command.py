@@ -130,7 +130,8 @@ def land_api(options: Options, *, full: bool) -> None:
             _say_read(read.rows)
             _say_tokens(read)
             if read.is_publishable:
-                landed = land_mirror(database, read_tables(), settings, _now(), **options.removals)
+                removals = options.removals | {"replace": mirror.is_replacing}
+                landed = land_mirror(database, read_tables(), settings, _now(), **removals)
                 step.rows_landed += _rows_landed(landed.changes)
                 _say_changes(landed.changes, {})
                 _say_skipped(landed)
@@ -152,7 +153,8 @@ def _land_left(mirror: api.Mirror, database: Database, settings: api.Settings) -
     if not mirror.is_unpublished:
         return 0
     with suppress(TooManyRemovals):  # what is read now may bring back the rows; if not, it is said
-        landed = land_mirror(database, read_tables(), settings, _now())
+        replace = mirror.is_replacing
+        landed = land_mirror(database, read_tables(), settings, _now(), replace=replace)
         rows = _rows_landed(landed.changes)
         say(f"The last landing was stopped. What it had read is landed: {rows:,} rows.", indent=2)
         return rows

@@ -322,6 +322,7 @@ def test_deleted_activities_that_are_listed_leave(serve: Serve, warehouse: Wareh
     assert_raw_is(warehouse, server.account)
 
 
+@pytest.mark.again_on("duckdb")
 def test_deleted_activities_leave_within_a_day_and_no_log_is_read(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -710,6 +711,7 @@ def newest_first(account: Account) -> list[int]:
     return sorted(account.deals, key=lambda deal: (account.deals[deal]["add_time"], deal))[::-1]
 
 
+@pytest.mark.again_on("duckdb")
 def test_what_was_read_before_a_failure_is_landed_and_not_read_again(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -810,6 +812,7 @@ def relations(warehouse: Warehouse) -> set[Row]:
         }
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_dry_run_says_what_a_landing_costs_and_writes_nothing(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:

@@ -164,6 +164,7 @@ def test_all_marts_build_with_no_more_than_a_part_of_an_account(
     assert "unknown_deals" not in warehouse.found("prod")
 
 
+@pytest.mark.again
 def test_an_account_whose_lists_are_more_than_a_day_has_lands_all_the_same(
     serve: Serve, warehouse: Warehouse
 ) -> None:
@@ -258,6 +259,21 @@ def test_a_full_landing_goes_on_where_its_budget_has_ended(
     assert changelogs(server) == []
 
 
+def test_another_account_takes_the_place_of_one_although_the_budget_ends(
+    serve: Serve, warehouse: Warehouse
+) -> None:
+    assert land_by_command(warehouse, serve(random_account(1, DEALS))).code == 0
+    other = serve(random_account(2, DEALS + 1))
+    url = {"PIPEDRIVE_API_URL": other.url.replace("127.0.0.1", "localhost")}
+    other.give_tokens(130)
+    done = land_by_command(warehouse, other, "--replace", **url)
+    assert done.code == 0, done.err
+    assert "Nothing is landed before all lists were read once" in flat(done.out)
+    other.give_tokens(10_000)
+    assert land_by_command(warehouse, other, **url).code == 0
+    assert_raw_is(warehouse, other.account)
+
+
 # --- asking for less ------------------------------------------------------------------------------
 
 
@@ -311,6 +327,7 @@ def test_logs_are_read_in_the_order_of_their_worth() -> None:
 # --- one odd deal ---------------------------------------------------------------------------------
 
 
+@pytest.mark.again_on("duckdb")
 def test_a_deal_whose_log_is_refused_is_put_aside_and_the_rest_lands(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -356,6 +373,7 @@ def test_a_landing_to_which_all_logs_are_refused_stops_and_says_so(
     assert_raw_is(warehouse, account)
 
 
+@pytest.mark.again_on("duckdb")
 def test_rows_with_nothing_in_them_are_put_aside_and_the_rest_lands(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -431,6 +449,7 @@ def test_a_cursor_that_stands_still_ends_a_landing(serve: Serve, warehouse: Ware
 # --- a mirror of before ---------------------------------------------------------------------------
 
 
+@pytest.mark.again_on("duckdb")
 def test_the_logs_of_an_older_mirror_are_not_paid_for_again(
     gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:

@@ -54,6 +54,7 @@ __all__ = [
 
 LOGS = "changelogs"  # the name of the reading of all logs
 PUBLISHED = "published"  # the name of the note of when the mirror was published last
+REPLACING = "replacing"  # the name of the note of a `--replace` that is not published yet
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class Mirror:
         Args:
             settings: the account.
             database: where the mirror is.
-            replace: whether a mirror of another account may be dropped.
+            replace: whether this is to be in place of what another account or source has landed.
 
         Raises:
-            ApiError: there is one, and it may not.
+            ApiError: the mirror is another account's, and that is not allowed.
 
         """
-        self._settings, self._database = settings, database
+        self._settings, self._database, self._replace = settings, database, replace
         self._store = Store(database)
         self._drop_another_account(allowed=replace)
 
@@ -115,6 +116,11 @@ class Mirror:
                 "another account in place of it."
             )
         self._store.drop()
+
+    @property
+    def is_replacing(self) -> bool:
+        """Whether this landing, or one that published nothing, is in place of another source's."""
+        return self._replace or (self._store.exists and self._store.reading(REPLACING).is_under_way)
 
     @property
     def is_unpublished(self) -> bool:
@@ -141,6 +147,8 @@ class Mirror:
         """
         store, progress = self._store, Progress(report)
         store.create()
+        if self._replace:
+            store.note(Reading(REPLACING, began_at=now()))
         meter = Meter(self._settings, *store.tokens())
         stopped: ApiError | None = None
         everything = store.reading(LOGS)
@@ -212,7 +220,8 @@ def _days(tokens: int, meter: Meter) -> int | None:
 
 def note_published(database: Database) -> None:
     """Note, in the open transaction, that the raw tables have what the mirror has."""
-    Store(database).note_reading(Reading(PUBLISHED, ended_at=now()))
+    for name in (PUBLISHED, REPLACING):
+        Store(database).note_reading(Reading(name, ended_at=now()))
 
 
 # --- without writing ------------------------------------------------------------------------------
