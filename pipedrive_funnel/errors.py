@@ -1,6 +1,6 @@
 """The end of a command that cannot do what was asked: a message and an exit code, no traceback.
 
-0    done
+0    done; a landing from the API also where the day's budget has ended it
 1    the database, the models or the data do not allow it; the message says what to do
 2    the files cannot be landed, too much would be removed, or the command is mistyped
 3    the API cannot be read, or its settings are missing

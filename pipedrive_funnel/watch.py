@@ -61,6 +61,11 @@ class Watch:
         self._command, self._gateway, self._matters = command, gateway, matters
         self._started_at = _now()
         self._database: Database | None = None
+        self._notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep something for the summary that the command has said."""
+        self._notes.append(text)
 
     def opened(self, database: Database) -> Database:
         """Note the database that the command works on, and return it."""
@@ -77,7 +82,8 @@ class Watch:
             raise
         except Exception as error:
             if not is_stop(error) and not self._is_away(error):
-                self._log(kind, started_at, error=" ".join(_said(error)))
+                said = " ".join(_said(error))
+                self._log(kind, started_at, error=said, rows_landed=step.rows_landed)
             raise
         self._log(kind, started_at, rows_landed=step.rows_landed)
 
@@ -115,6 +121,7 @@ class Watch:
             lines = [
                 f"Built and audited: {built.tables} tables and views",
                 *_say_rows(database, since),
+                *self._notes,
                 *self._where_and_when(),
                 "",
                 *_say_funnel(database),

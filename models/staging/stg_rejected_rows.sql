@@ -13,7 +13,7 @@ MODEL (
   column_descriptions (
     reject_id = 'MD5 of file, line, column and text',
     table_name = 'Raw table the row was for',
-    file_name = 'File that holds the row',
+    file_name = 'File that holds the row, or path of the API',
     line = 'Line of the file at which the row begins, 1 is the first; NULL when another tool does not tell it',
     column_name = 'Column whose value does not fit; NULL when the row as such is broken',
     reason = 'Defect of the row, and its repair',

@@ -7,7 +7,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from pipedrive_funnel.contract import FUNNEL_STEPS, REJECTED, SCHEMA, read_table
 from pipedrive_funnel.errors import LandingError
 from pipedrive_funnel.export.reader import CsvFile, open_export
 from pipedrive_funnel.landing.api import mirror as api
-from pipedrive_funnel.landing.land import land_export, land_mirror
-from pipedrive_funnel.landing.publish import Change
+from pipedrive_funnel.landing.land import LandedMirror, land_export, land_mirror
+from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+from pipedrive_funnel.summary import counted
 from pipedrive_funnel.terminal import console, make, numbers, say, say_command
 from pipedrive_funnel.warehouse import BuildError, Database
 from pipedrive_funnel.watch import PROD, Watch, watching
@@ -112,31 +113,52 @@ def land_api(options: Options, *, full: bool) -> None:
         ExitStack() as stack,
     ):  # .env has been read now, where the settings may be
         if options.dry_run:
-            _say_read(api.check(_say_settings()))
+            settings = _say_settings()
+            _say_estimate(api.estimate(settings, database, full=full))
             database.adapter.fetchone("SELECT 1")
             say("\nThe token and the database work. Nothing was written.")
             return
         with watch.logged(runs.LANDING) as step:
             settings = _say_settings()
             stack.enter_context(database.exclusively())  # until prod is up to date
+            mirror = api.Mirror(settings, database, replace=options.replace)
+            step.rows_landed = _land_left(mirror, database, settings)
             with console.status("") as status:
-                read = api.mirror(
-                    settings,
-                    database,
-                    full=full,
-                    replace=options.replace,
-                    report=lambda name, rows: status.update(f"{name} {rows:,}"),
+                read = mirror.read(
+                    full=full, report=lambda name, rows: status.update(f"{name} {rows:,}")
                 )
-            _say_read(read)
-            changes, skipped = land_mirror(
-                database, read_tables(), settings, _now(), **options.removals
-            )
-            step.rows_landed = _rows_landed(changes)
-        _say_changes(changes, {})
-        for reason, rows in skipped.items():
-            if rows:
-                say(f"not landed: {rows:,} {reason}", indent=2)
-        _finish(options, database, watch)
+            _say_read(read.rows)
+            _say_tokens(read)
+            if read.is_publishable:
+                removals = options.removals | {"replace": mirror.is_replacing}
+                landed = land_mirror(database, read_tables(), settings, _now(), **removals)
+                step.rows_landed += _rows_landed(landed.changes)
+                _say_changes(landed.changes, {})
+                _say_skipped(landed)
+                _say_coverage(read, landed.coverage, watch)
+            else:
+                say(f"\n{read.stopped} Nothing is landed before all lists were read once.")
+            if read.has_failed:
+                assert read.stopped
+                raise read.stopped
+        if read.is_publishable:
+            _finish(options, database, watch)
+
+
+def _land_left(mirror: api.Mirror, database: Database, settings: api.Settings) -> int:
+    """Land what a landing had read that was killed, and return the number of rows.
+
+    The end of this landing lands it as well; but it, too, may be killed before.
+    """
+    if not mirror.is_unpublished:
+        return 0
+    with suppress(TooManyRemovals):  # what is read now may bring back the rows; if not, it is said
+        replace = mirror.is_replacing
+        landed = land_mirror(database, read_tables(), settings, _now(), replace=replace)
+        rows = _rows_landed(landed.changes)
+        say(f"The last landing was stopped. What it had read is landed: {rows:,} rows.", indent=2)
+        return rows
+    return 0
 
 
 def suggest_steps(options: Options) -> None:
@@ -259,6 +281,56 @@ def _say_read(rows: Mapping[str, int]) -> None:
     """Say how many rows of each list were read."""
     for name, count in rows.items():
         say(f"{name:<20}{count:>12,}", indent=2)
+
+
+def _say_tokens(read: api.Read) -> None:
+    """Say what reading has cost."""
+    left = "" if read.tokens_left is None else f"; the company has {read.tokens_left:,} left today"
+    say(f"{read.tokens:,} tokens spent{left}", indent=2)
+
+
+def _say_skipped(landed: LandedMirror) -> None:
+    """Say what the contract tables lack, and why."""
+    for reason, rows in landed.skipped.items():
+        if rows:
+            say(f"not landed: {rows:,} {reason}", indent=2)
+    if rejected := landed.changes[REJECTED].read:
+        say(f"not landed: {rejected:,} rejected rows, see {SCHEMA}.{REJECTED}", indent=2)
+
+
+def _say_coverage(read: api.Read, coverage: api.Coverage, watch: Watch) -> None:
+    """Say which share of the account is landed, if it is not all of it, and how it goes on."""
+    if read.stopped is None:
+        return
+    share = coverage.landed * 100 // max(1, coverage.deals)
+    days = "" if read.days is None else f", {counted(read.days, 'day')} of what landings may spend"
+    text = (
+        f"The change logs of {coverage.landed:,} of {coverage.deals:,} deals ({share} %) are "
+        f"landed. {read.left:,} are still to be read{days}: the next landing goes on."
+    )
+    if not read.has_failed:  # an error is said at the end
+        text = f"{read.stopped} {text}"
+    say(f"\n{text}")
+    watch.note(text)
+
+
+def _say_estimate(estimate: api.Estimate) -> None:
+    """Say what a landing will cost."""
+    _say_read(estimate.rows)
+    say(
+        f"\nA landing costs about {estimate.tokens:,} tokens, "
+        f"{estimate.logs:,} change logs included. This look has cost {estimate.spent:,}."
+    )
+    if estimate.share is None or estimate.days is None:
+        say(
+            "Pipedrive does not say how many tokens the company has a day. Set "
+            "PIPEDRIVE_DAILY_TOKENS to know how many days that takes."
+        )
+        return
+    say(
+        f"Of {estimate.day:,} tokens a day, landings may spend {estimate.share:,}: that takes "
+        f"{counted(estimate.days, 'day')}. What is complete is landed on the way."
+    )
 
 
 def _say_rejects(file: CsvFile) -> None:

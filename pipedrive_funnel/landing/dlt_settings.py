@@ -8,7 +8,6 @@ LONGEST_WAIT = 120  # seconds that Pipedrive may ask us to wait
 
 # Used where the environment sets no others
 DEFAULTS = {
-    "EXTRACT__WORKERS": "4",  # requests at a time
     "RUNTIME__REQUEST_TIMEOUT": "30",  # seconds without a byte
     "RUNTIME__REQUEST_MAX_ATTEMPTS": "5",
     "RUNTIME__REQUEST_BACKOFF_FACTOR": "1",  # seconds before the second attempt, then 2, 4, 8

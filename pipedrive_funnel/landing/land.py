@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from pipedrive_funnel.contract import REJECTED, Table
@@ -100,6 +101,22 @@ def _landing_schema(database: Database) -> Iterator[None]:
         database.adapter.execute(drop)
 
 
+@dataclass(frozen=True)
+class LandedMirror:
+    """What became of the mirror.
+
+    Attributes:
+        changes: by table.
+        skipped: the numbers of rows that have no place in the contract, by reason.
+        coverage: how many of the deals are landed.
+
+    """
+
+    changes: dict[str, Change]
+    skipped: dict[str, int]
+    coverage: api.Coverage
+
+
 def land_mirror(
     database: Database,
     tables: Mapping[str, Table],
@@ -108,12 +125,8 @@ def land_mirror(
     *,
     allow_removals: bool = False,
     replace: bool = False,
-) -> tuple[dict[str, Change], dict[str, int]]:
-    """Land the mirror of the API, which `api.mirror` brings up to date.
-
-    Returns:
-        The changes by table, and the numbers of rows that have no place in the contract, by
-        reason.
+) -> LandedMirror:
+    """Land the mirror of the API, which `api.Mirror` brings up to date, with what it has so far.
 
     Raises:
         TooManyRemovals, DatabaseError: see `publish`.
@@ -135,8 +148,10 @@ def land_mirror(
             replace=replace,
             whole={"deal_changes": "deal_id"},  # rows derived for a deal may turn out wrong
         )
+        api.note_published(database)
     skipped = {
         reason: database.adapter.fetchone(native(query))[0]
         for reason, query in api.skipped(settings).items()
     }
-    return changes, skipped
+    covered = database.adapter.fetchone(native(api.coverage(settings)))
+    return LandedMirror(changes, skipped, api.Coverage(*covered))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from datetime import UTC, datetime
 
@@ -12,8 +11,14 @@ import sqlglot
 
 from pipedrive_funnel.contract import read_tables
 from pipedrive_funnel.landing.api import mirror as api
-from pipedrive_funnel.landing.api.client import ApiError, Settings
-from pipedrive_funnel.landing.api.tables import ENDPOINTS, TABLES, changelog_rows, selection
+from pipedrive_funnel.landing.api.settings import ApiError, Reserve, Settings
+from pipedrive_funnel.landing.api.tables import (
+    CHANGELOG,
+    ENDPOINTS,
+    TABLES,
+    convert,
+    convert_log,
+)
 from tests.support.warehouse import PROJECT
 
 LANDING = PROJECT / "docs" / "landing.md"
@@ -29,19 +34,32 @@ def change(field_key: str, old: object, new: object, time: str = LATER) -> dict:
     return {"field_key": field_key, "old_value": old, "new_value": new, "time": time}
 
 
+def mirrored(name: str, row: dict) -> dict:
+    """Return the row of the mirror that becomes of one of the API."""
+    rows, rejects = convert([row], ENDPOINTS[name])
+    assert rejects == {}
+    (found,) = rows.values()
+    return found
+
+
 def changes_of(log: list[dict] | None, pipeline_id: int | None = None, **deal: object) -> list:
     """Return (field, value, time) that become of a deal and its log, the newest change first."""
     rows = {
-        "deals": [selection(ENDPOINTS["deals"])(DEAL | deal)],
+        "deals": [mirrored("deals", DEAL | deal)],
         "changelogs": [],
+        "logs": [],
         "stages": [{"id": id, "name": f"{id}", "pipeline_id": 1 + id // 10} for id in range(1, 20)],
     }
     if log is not None:
-        page = {"data": log, "additional_data": {"next_cursor": None}}
-        rows["changelogs"] += changelog_rows(page, 7, None, itertools.count())
+        (listed,) = rows["deals"]
+        rows["changelogs"], rejects = convert_log(log, CHANGELOG.at(deal=7), 7)
+        assert rejects == []
+        state = {name: listed[name] for name in ("stage_id", "owner_id")}
+        rows["logs"].append({"deal_id": 7, "read_at": LATER} | state)
     connection = duckdb.connect()
     connection.execute(f"CREATE SCHEMA {api.MIRROR}")
-    for table, columns in TABLES.items():
+    logs = {"deal_id": "bigint", "read_at": "timestamp", "stage_id": "bigint", "owner_id": "bigint"}
+    for table, columns in {**TABLES, "logs": logs}.items():
         types = ", ".join(f"{name} {kind.rstrip('?')}" for name, kind in columns.items())
         connection.execute(f"CREATE TABLE {api.MIRROR}.{table} ({types})")
         for row in rows.get(table, []):
@@ -128,22 +146,50 @@ def test_deal_belongs_to_each_pipeline_it_ever_was_in() -> None:
 )
 def test_due_date_and_time_become_one(day: str, time: str, due_to: str) -> None:
     activity = {"id": 1, "done": False, "update_time": "2024-01-01T00:00:00Z"}
-    row = selection(ENDPOINTS["activities"])({**activity, "due_date": day, "due_time": time})
+    row = mirrored("activities", {**activity, "due_date": day, "due_time": time})
     assert row["due_to"] == due_to
 
 
 def test_times_become_utc_and_texts_storable() -> None:
-    select = selection(ENDPOINTS["users"])
-    user = select({"id": "1", "name": "a\0b\ud800", "modified": "2024-01-01T00:30:00+01:00"})
+    user = mirrored(
+        "users", {"id": "1", "name": "a\0b\ud800", "modified": "2024-01-01T00:30:00+01:00"}
+    )
     assert user == {"id": 1, "name": "ab?", "email": None, "modified": "2023-12-31T23:30:00Z"}
 
 
-def test_field_that_must_be_there_is_named() -> None:
-    select = selection(ENDPOINTS["deals"])
-    with pytest.raises(ApiError, match="v2/deals has a row without add_time"):
-        select({**DEAL, "add_time": None})
-    with pytest.raises(ApiError, match="v2/deals has a row whose stage_id is no whole number"):
-        select({**DEAL, "stage_id": "one"})
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("add_time", None, "add_time is empty. Correct it in Pipedrive."),
+        ("stage_id", "one", "stage_id is no whole number. Correct it in Pipedrive."),
+        ("pipeline_id", 2**63, "pipeline_id is no whole number. Correct it in Pipedrive."),
+    ],
+)
+def test_field_that_does_not_fit_is_named_and_the_other_rows_stay(
+    field: str, value: object, reason: str
+) -> None:
+    rows, rejects = convert([{**DEAL, field: value}, DEAL | {"id": 8}], ENDPOINTS["deals"])
+    assert [*rows] == [8]
+    (reject,) = rejects.values()
+    assert (reject.table_name, reject.file_name) == ("deal_changes", "v2/deals")
+    assert (reject.column_name, reject.reason) == (field, reason)
+    assert '"id": 7' in reject.raw_text and "not needed" not in reject.raw_text
+
+
+def test_change_without_a_time_is_put_aside() -> None:
+    log = [change("stage_id", 1, 2, ""), change("stage_id", "x", 2), change("lost_reason", 1, 2)]
+    rows, rejects = convert_log(log, CHANGELOG.at(deal=7), 7)
+    assert [row["field_key"] for row in rows] == ["lost_reason"]
+    assert [reject.column_name for reject in rejects] == ["time", "old_value"]
+    assert {reject.file_name for reject in rejects} == {"v1/deals/7/changelog"}
+
+
+def test_won_and_lost_are_kept_for_later_and_land_nowhere() -> None:
+    """A log costs the same without them, and is not to be paid for again."""
+    log = [change("status", "open", "won")]
+    rows, _ = convert_log(log, CHANGELOG.at(deal=7), 7)
+    assert [row["new_value"] for row in rows] == ["won"]
+    assert changes_of(log) == changes_of([])
 
 
 @pytest.mark.parametrize("domain", ["acme", "Acme.pipedrive.com", "https://acme.pipedrive.com/"])
@@ -153,7 +199,8 @@ def test_company_domain_is_taken_as_people_give_it(
     monkeypatch.setenv("PIPEDRIVE_API_TOKEN", "secret")
     monkeypatch.setenv("PIPEDRIVE_COMPANY_DOMAIN", domain)
     monkeypatch.delenv("PIPEDRIVE_API_URL", raising=False)
-    monkeypatch.delenv("PIPEDRIVE_PIPELINE_ID", raising=False)
+    for name in ("PIPELINE_ID", "DAILY_TOKENS", "TOKEN_RESERVE", "BURST"):
+        monkeypatch.delenv(f"PIPEDRIVE_{name}", raising=False)
     settings = Settings.from_environment()
     assert settings == Settings("secret", "https://acme.pipedrive.com/api", None)
     assert "secret" not in repr(settings)
@@ -168,6 +215,10 @@ def test_company_domain_is_taken_as_people_give_it(
         ("PIPEDRIVE_COMPANY_DOMAIN", "acme.example.org"),
         ("PIPEDRIVE_API_URL", "acme.pipedrive.com"),
         ("PIPEDRIVE_PIPELINE_ID", "Sales"),
+        ("PIPEDRIVE_DAILY_TOKENS", "0"),
+        ("PIPEDRIVE_BURST", "0"),
+        ("PIPEDRIVE_TOKEN_RESERVE", "101%"),
+        ("PIPEDRIVE_TOKEN_RESERVE", "some"),
     ],
 )
 def test_variable_that_is_no_use_is_named(
@@ -180,6 +231,19 @@ def test_variable_that_is_no_use_is_named(
     with pytest.raises(ApiError, match=name) as raised:
         Settings.from_environment()
     assert "sec" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reserve"), [("", 9_000), ("30%", 9_000), ("50 %", 15_000), ("0", 0), ("4000", 4_000)]
+)
+def test_reserve_is_a_share_or_a_number(
+    text: str, reserve: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEDRIVE_API_TOKEN", "secret")
+    monkeypatch.setenv("PIPEDRIVE_COMPANY_DOMAIN", "acme")
+    monkeypatch.setenv("PIPEDRIVE_TOKEN_RESERVE", text)
+    assert Settings.from_environment().reserve.of(30_000) == reserve
+    assert Reserve().of(20_000) == 6_000
 
 
 def test_every_column_is_documented_with_the_field_it_comes_from() -> None:
@@ -195,7 +259,7 @@ def test_every_column_is_documented_with_the_field_it_comes_from() -> None:
 
 def test_an_update_in_the_future_hides_no_later_ones() -> None:
     """What is read next begins at the latest update that is known."""
-    row = selection(ENDPOINTS["deals"])(DEAL | {"update_time": "2999-01-01T00:00:00Z"})
+    row = mirrored("deals", DEAL | {"update_time": "2999-01-01T00:00:00Z"})
     assert "2026" <= row["update_time"][:19] <= datetime.now(UTC).isoformat()[:19]
 
 
@@ -204,13 +268,13 @@ def test_a_due_date_of_long_ago_is_one() -> None:
         **{"id": 1, "type": "call", "owner_id": 1, "deal_id": 1, "done": True, "is_deleted": False},
         **{"due_date": "0024-05-01", "due_time": "", "update_time": "2024-01-01T00:00:00Z"},
     }
-    assert selection(ENDPOINTS["activities"])(activity)["due_to"] == "0024-05-01T00:00:00Z"
+    assert mirrored("activities", activity)["due_to"] == "0024-05-01T00:00:00Z"
 
 
-@pytest.mark.parametrize("number", [2**63, 2**80])
-def test_an_id_that_no_column_holds_is_said(number: int) -> None:
-    with pytest.raises(ApiError, match="id that is no|whose id is no whole number"):
-        selection(ENDPOINTS["deals"])(DEAL | {"id": number})
+@pytest.mark.parametrize("number", [2**63, 2**80, "one", None])
+def test_a_row_without_an_id_is_none_of_the_api(number: object) -> None:
+    with pytest.raises(ApiError, match="v2/deals has a row whose id is"):
+        convert([DEAL | {"id": number}], ENDPOINTS["deals"])
 
 
 def test_a_change_to_no_stage_or_owner_is_left_out() -> None:

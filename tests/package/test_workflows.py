@@ -110,7 +110,7 @@ def test_only_steps_that_need_secrets_have_them(workflow: Workflow) -> None:
             if step["run"] in TRIVIAL:  # it learns whether there is a secret
                 assert re.fullmatch(r"\$\{\{ vars\.\w+ != '' && secrets\.\w+ != '' \}\}", value)
             else:
-                source = "secrets" if re.search("PASSWORD|TOKEN", name) else "vars"
+                source = "secrets" if re.search("(PASSWORD|_TOKEN)$", name) else "vars"
                 assert value == f"${{{{ {source}.{name} }}}}"
 
 

@@ -218,6 +218,22 @@ class Account:
     def _change(self, activity: int, at: datetime, **values: t.Any) -> None:
         self.activities[activity].update(values, update_time=_rfc3339(at))
 
+    def hollow(self) -> None:
+        """Add rows of which the API's documents allow every field but the id to be null.
+
+        All come to an end here: only the activity has a deal, and is landed.
+        """
+        deal, activity = max(self.deals) + 1, max(self.activities) + 1
+        self.deals[deal] = dict.fromkeys(self.deals[deal - 1]) | {"id": deal, "is_archived": False}
+        self.changelogs[deal] = []
+        keys = self.activities[activity - 1]
+        for number, of_deal in ((activity, min(self.deals)), (activity + 1, None)):
+            self.activities[number] = dict.fromkeys(keys) | {"id": number, "deal_id": of_deal}
+            self.due[number] = None
+        for rows in (self.stages, self.activity_types, self.users):
+            rows.append(dict.fromkeys(rows[0]) | {"id": max(row["id"] for row in rows) + 1})
+        self.deal_fields.append(dict.fromkeys(self.deal_fields[0]) | {"field_code": "hollow"})
+
     # The truth.
 
     def pipeline_of(self, stage: int) -> int:
@@ -254,12 +270,13 @@ class Account:
             types = [
                 (row["id"], row["name"], "Yes" if row["active_flag"] else "No", row["key_string"])
                 for row in self.activity_types
+                if row["key_string"] is not None
             ]
             fields = [
                 (None, _field_key(row["field_code"]), row["field_name"], _options(row["options"]))
                 for row in self.deal_fields
             ]
-            stages = [(row["id"], row["name"]) for row in self.stages]
+            stages = [(row["id"], row["name"]) for row in self.stages if row["name"] is not None]
             users = [(row["id"], row["name"], row["email"], row["modified"]) for row in self.users]
         return {
             "activity": _table(

@@ -28,6 +28,20 @@ CHANGELOG = re.compile(r"/v1/deals/(\d+)/changelog")
 GONE = ("/v1/activities", "/v1/deals", "/v1/stages")
 UPDATED = ("updated_since", "updated_until")
 STATUSES = {"open", "won", "lost", "deleted"}
+TOKENS = {  # what a request costs, as Pipedrive's OpenAPI documents say
+    "/v2/deals": 10,
+    "/v2/deals/archived": 20,
+    "/v2/activities": 10,
+    "/v2/pipelines": 5,
+    "/v2/stages": 5,
+    "/v2/dealFields": 10,
+    "/v1/users": 20,
+    "/v1/activityTypes": 20,
+}
+TOKENS_OF_A_LOG = 20
+EDGE_AFTER = 25  # refusals in a row, until the servers before the API answer instead of it
+BLOCKED = b"<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></html>"
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
 
 
 @dataclass(frozen=True)
@@ -115,12 +129,21 @@ class Refused(Exception):
         self.answer = Answer(status, _json(body), headers or {})
 
 
+class Blocked(Refused):
+    """A request that does not come to the API."""
+
+    def __init__(self) -> None:
+        """Answer in HTML."""
+        self.answer = Answer(403, BLOCKED, HTML)
+
+
 class PipedriveServer:
     """Serve an account at `url`; v2 is `{url}/v2/deals` and so on, v1 is `{url}/v1/users`.
 
-    `lists_deleted_activities=False` leaves deleted activities out of the list, as if they were
-    gone. `empty_is_null=True` gives `"data": null` for an empty list of v1. A `page_size` makes
-    pages shorter than their `limit`.
+    As far as anybody knows, deleted activities are in no list; `lists_deleted_activities=True` is
+    for the case that they are. `empty_is_null=True` gives `"data": null` for an empty list of v1. A
+    `page_size` makes pages shorter than their `limit`. Without `limit_rate` and `give_tokens`,
+    everybody may ask as much as they want.
     """
 
     def __init__(
@@ -128,7 +151,7 @@ class PipedriveServer:
         account: Account,
         token: str = "secret-token",
         *,
-        lists_deleted_activities: bool = True,
+        lists_deleted_activities: bool = False,
         empty_is_null: bool = False,
         page_size: int | None = None,
     ) -> None:
@@ -141,7 +164,12 @@ class PipedriveServer:
         self._in_flight = self._served = 0
         self._faults: list[Fault] = []
         self._callbacks: list[tuple[int, t.Callable[[], object]]] = []
+        self.tokens_spent = 0  # of this day
         self._rate: tuple[int, float] | None = None
+        self.tokens_left: int | None = None
+        self._tells_tokens = self._tells_rate = True
+        self._refused_in_row = 0
+        self._refused_deals: dict[int, Answer] = {}
         self._accepted: deque[float] = deque()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -177,16 +205,42 @@ class PipedriveServer:
         return [request.path for request in [*self.requests] if request.path.startswith(prefix)]
 
     def forget(self) -> None:
-        """Begin anew: no requests so far, no faults, no callbacks, no rate limit."""
+        """Begin anew: no requests so far, no faults, no callbacks, no limits."""
         with self._lock:
             self.requests = []
             self.most_in_flight = self._in_flight
             self._faults, self._callbacks, self._rate = [], [], None
+            self.tokens_left, self.tokens_spent, self._refused_in_row = None, 0, 0
+            self._refused_deals = {}
             self._accepted.clear()
 
-    def limit_rate(self, burst: int, per_seconds: float) -> None:
-        """Allow `burst` requests in any span of `per_seconds`; the answer to others is 429."""
-        self._rate = (burst, per_seconds)
+    def limit_rate(self, burst: int, per_seconds: float, *, told: bool = True) -> None:
+        """Allow `burst` requests in any span of `per_seconds`; the answer to others is 429.
+
+        Unless `told`, no header says how many are left, or when there are more.
+        """
+        self._rate, self._tells_rate = (burst, per_seconds), told
+
+    def give_tokens(self, tokens: int, *, told: bool = True) -> None:
+        """Begin a day with so many tokens. Unless `told`, no header says how many are left."""
+        with self._lock:
+            self.tokens_left, self._tells_tokens = tokens, told
+            self.tokens_spent = self._refused_in_row = 0
+
+    def spend_tokens(self, tokens: int) -> None:
+        """Be another tool of the company, which spends some of its tokens."""
+        with self._lock:
+            assert self.tokens_left is not None
+            self.tokens_left = max(0, self.tokens_left - tokens)
+
+    def refuse_deal(self, deal: int, status: int) -> None:
+        """Refuse the change log of a deal from now on, as one that cannot be seen or is gone."""
+        error = {403: "You do not have permission", 410: "The deal is gone"}[status]
+        self._refused_deals[deal] = Refused(status, error).answer
+
+    def block(self, path_prefix: str, times: int = 1, *, skip: int = 0) -> None:
+        """Let the servers before the API turn the next requests away."""
+        self._add(Fault(path_prefix, times, skip, answer=Answer(403, BLOCKED, HTML)))
 
     def fail(
         self,
@@ -282,37 +336,66 @@ class PipedriveServer:
                 raise Refused(404, "Not found")
             if handler.headers.get("x-api-token") != self.token:
                 raise Refused(401, "unauthorized access")
-            headers = self._spend()
+            headers = self._spend(request.path)
             if repeated:
                 raise Refused(400, "A parameter is there twice")
+            if refused_deal := self._refused_deal(request.path):
+                return refused_deal
             with self.account.lock:
                 body = _json(self._body(request.path, request.params))
             return Answer(200, body, headers)
         except Refused as refused:
             return refused.answer
 
-    def _spend(self) -> dict[str, str]:
-        """Count the request, or refuse it; return the headers about the rate limit."""
+    def _refused_deal(self, path: str) -> Answer | None:
+        changelog = CHANGELOG.fullmatch(path)
+        return self._refused_deals.get(int(changelog[1])) if changelog else None
+
+    def _spend(self, path: str) -> dict[str, str]:
+        """Count the request, or refuse it; return the headers about bursts and tokens.
+
+        There is no Retry-After: nobody knows whether Pipedrive sends one.
+        """
+        cost = TOKENS_OF_A_LOG if CHANGELOG.fullmatch(path) else TOKENS.get(path, 0)
+        headers: dict[str, str] = {}
+        with self._lock:
+            refused = self._is_over_rate(headers)
+            left = self.tokens_left
+            if not refused and left is not None:
+                refused = left < cost
+            if not refused:
+                self._refused_in_row = 0
+                self.tokens_spent += cost
+                if left is not None:
+                    left = self.tokens_left = left - cost
+                if self._rate is not None:
+                    self._accepted.append(time.monotonic())
+            else:
+                self._refused_in_row += 1
+            if left is not None and self._tells_tokens:
+                headers["x-daily-ratelimit-token-remaining"] = str(left)
+            if self._refused_in_row > EDGE_AFTER:
+                raise Blocked
+        if refused:
+            raise Refused(429, "request over limit", headers)
+        return headers
+
+    def _is_over_rate(self, headers: dict[str, str]) -> bool:
+        """Tell whether the burst is used up, and write the headers about it."""
         if self._rate is None:
-            return {}
+            return False
         burst, seconds = self._rate
         now = time.monotonic()
-        with self._lock:
-            while self._accepted and self._accepted[0] <= now - seconds:
-                self._accepted.popleft()
-            refused = len(self._accepted) >= burst
-            if not refused:
-                self._accepted.append(now)
-            left = burst - len(self._accepted)
-            wait = math.ceil((self._accepted[0] if self._accepted else now) + seconds - now)
-        headers = {
-            "x-ratelimit-limit": str(burst),
-            "x-ratelimit-remaining": str(left),
-            "x-ratelimit-reset": str(wait),
-        }
-        if refused:
-            raise Refused(429, "request over limit", headers | {"Retry-After": str(wait)})
-        return headers
+        while self._accepted and self._accepted[0] <= now - seconds:
+            self._accepted.popleft()
+        wait = math.ceil((self._accepted[0] if self._accepted else now) + seconds - now)
+        over = len(self._accepted) >= burst
+        if not self._tells_rate:
+            return over
+        headers["x-ratelimit-limit"] = str(burst)
+        headers["x-ratelimit-remaining"] = str(max(0, burst - len(self._accepted) - (not over)))
+        headers["x-ratelimit-reset"] = str(wait)
+        return over
 
     def _body(self, path: str, params: dict[str, str]) -> Row:
         if path in GONE:
@@ -359,8 +442,7 @@ class PipedriveServer:
         }
         if "done" in params:
             equal["done"] = _one_of(params, "done", ("true", "false"), "") == "true"
-        if path == "/v2/activities" and not self.lists_deleted_activities:
-            equal["is_deleted"] = False
+        hides_deleted = path == "/v2/activities" and not self.lists_deleted_activities
         ids = set(params["ids"].split(",")) if "ids" in params else None
         since, until = (_time(params[name], name) if name in params else None for name in UPDATED)
         statuses = set(params.get("status", "open,won,lost").split(","))
@@ -369,11 +451,16 @@ class PipedriveServer:
         forgotten = self.account.now.replace(tzinfo=UTC) - DELETED_DEALS_STAY
 
         def wanted(row: Row) -> bool:
+            if hides_deleted and row["is_deleted"]:
+                return False
             if path.startswith("/v2/deals"):
-                deleted_at = datetime.fromisoformat(row["update_time"])
-                if row["status"] not in statuses or row["is_deleted"] and deleted_at < forgotten:
+                if (row["status"] or "open") not in statuses:
+                    return False
+                if row["is_deleted"] and datetime.fromisoformat(row["update_time"]) < forgotten:
                     return False
             if since or until:
+                if row["update_time"] is None:
+                    return False
                 updated = datetime.fromisoformat(row["update_time"])
                 if since and updated < since or until and updated >= until:
                     return False

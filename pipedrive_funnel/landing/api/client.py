@@ -1,122 +1,219 @@
-"""Requests to Pipedrive's API: the account, the retries, and the messages if they fail."""
+"""Requests to Pipedrive's API: their pace, their price, the retries, and why they fail."""
 
 from __future__ import annotations
 
-import os
-import re
 import typing as t
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from types import TracebackType
 from urllib.parse import urlsplit
 
-from pipedrive_funnel.errors import NO_API, LandingError
-from pipedrive_funnel.landing.dlt_settings import LONGEST_WAIT, configure_dlt
+from pipedrive_funnel.landing.api.meter import Limiter, Meter
+from pipedrive_funnel.landing.api.settings import ApiError, BudgetSpent, Settings
+from pipedrive_funnel.landing.api.tables import Endpoint, price, unexpected
+from pipedrive_funnel.landing.dlt_settings import configure_dlt
 
 if t.TYPE_CHECKING:
     from requests import Response
 
 Row = dict[str, t.Any]
 
+PAGE = 500  # rows, the most that the API gives
 SMALLEST_PAGE = 100  # rows, unless the API is asked for more
 
 
-class ApiError(LandingError):
-    """Pipedrive cannot be read. The message is one sentence."""
-
-    code = NO_API
-
-
-# --- settings -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The account to land.
+class Refusal(ApiError):
+    """Pipedrive refuses a request.
 
     Attributes:
-        token: the secret that gives access to it.
-        url: the address of its API; `v1` and `v2` are below it.
-        pipeline_id: the pipeline whose deals to land; all deals when None.
+        status: of the answer.
+        is_pipedrives: whether the API itself has answered, and no server before it.
 
     """
 
-    token: str = field(repr=False)
-    url: str
-    pipeline_id: int | None
+    def __init__(self, message: str, status: int, *, is_pipedrives: bool) -> None:
+        """Keep what the answer tells."""
+        super().__init__(message)
+        self.status, self.is_pipedrives = status, is_pipedrives
 
-    @classmethod
-    def from_environment(cls) -> Settings:
-        """Read the variables PIPEDRIVE_*.
+
+class Client:
+    """The API of an account. Several threads may use it."""
+
+    def __init__(self, settings: Settings, meter: Meter) -> None:
+        """Open no connection yet; `meter` counts what is spent."""
+        from dlt.sources.helpers.requests import Client as Retrying
+
+        configure_dlt()
+        retrying = Retrying(raise_for_status=False, status_codes=range(500, 600))
+        retrying.configure()
+        self._settings, self._meter = settings, meter
+        self._limiter = Limiter(settings.burst)
+        self._session = retrying.session
+        self._session.headers["x-api-token"] = settings.token  # only the session knows it
+        adapter = _metered_adapter(self._limiter, meter)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, adapter)
+
+    def __enter__(self) -> Client:
+        """Give the client."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Send nothing more, also where another thread still wants to."""
+        self._limiter.end(ApiError("The landing has ended."))
+        self._session.close()
+
+    def pages(
+        self, endpoint: Endpoint, params: Row | None = None, *, is_one: bool = False
+    ) -> Iterator[tuple[list[Row], bool]]:
+        """Yield the pages of a list, and of each whether it is the last one.
+
+        A page is asked for when it is wanted.
+
+        Args:
+            endpoint: the list.
+            params: what to ask for besides.
+            is_one: whether a part of the list is worth nothing. Once begun, it is read to its end,
+                if need be with tokens of the reserve.
 
         Raises:
-            ApiError: one is missing or cannot be used.
+            BudgetSpent: the next page is more than may be spent.
+            ApiError: the list cannot be read.
 
         """
-        token = os.environ.get("PIPEDRIVE_API_TOKEN", "").strip()
-        if not token:
-            raise ApiError(
-                "Set PIPEDRIVE_API_TOKEN in .env to land what Pipedrive's API gives, or name the "
-                "directory of an export: make land SOURCE=path/to/export."
-            )
-        if not re.fullmatch(r"[!-~]+", token):
-            raise ApiError("PIPEDRIVE_API_TOKEN has characters that no token has: copy it anew.")
-        pipeline = os.environ.get("PIPEDRIVE_PIPELINE_ID", "").strip()
-        if not re.fullmatch(r"[0-9]{0,9}", pipeline):
-            raise ApiError(
-                f"PIPEDRIVE_PIPELINE_ID is {pipeline!r}: set it to a number, or to none."
-            )
-        return cls(token, _url(), int(pipeline) if pipeline else None)
+        params = endpoint.params | ({"limit": PAGE} if endpoint.is_paged else {}) | (params or {})
+        seen = set()
+        while True:
+            if not seen or not is_one:
+                self._meter.check(endpoint.tokens)
+            body = self._body(endpoint, params)
+            cursor = _next_cursor(body) if endpoint.is_paged else None
+            yield body["data"] or [], cursor is None
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise ApiError(
+                    f"Pipedrive's answer to GET {endpoint.path} leads back to a page that was "
+                    "read: land again later, and tell the maintainers if it stays so."
+                )
+            seen.add(cursor)
+            params = params | {"cursor": cursor}
 
+    def rows(self, endpoint: Endpoint) -> list[Row]:
+        """Return all rows of a list that is of no use in parts, as the API gives them.
 
-def _url() -> str:
-    """Return the address of the API from the environment."""
-    if url := os.environ.get("PIPEDRIVE_API_URL", "").strip().rstrip("/"):
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
-            raise ApiError(
-                "PIPEDRIVE_API_URL is no address: it looks like https://acme.pipedrive.com/api."
+        Raises:
+            ApiError: see `pages`.
+
+        """
+        return [row for page, _ in self.pages(endpoint, is_one=True) for row in page]
+
+    def _body(self, endpoint: Endpoint, params: Row) -> Row:
+        """Return the answer to a request, which must have the parts of a list."""
+        import requests
+
+        url = f"{self._settings.url}/{endpoint.path}"
+        try:
+            response = self._session.get(url, params=params, allow_redirects=False)
+        except requests.RequestException as error:
+            raise self._no_answer(error) from None
+        if not response.ok or response.is_redirect:
+            raise self._refusal(response)
+        return checked_body(response, is_paged=endpoint.is_paged)
+
+    def _no_answer(self, error: Exception) -> ApiError:
+        import requests
+
+        host = urlsplit(self._settings.url).netloc
+        if isinstance(error, requests.Timeout):
+            return ApiError(
+                f"{host} does not answer in time: land again later, it goes on from here."
             )
-        return url
-    domain = os.environ.get("PIPEDRIVE_COMPANY_DOMAIN", "").strip().lower()
-    if not domain:
-        raise ApiError(
-            "Set PIPEDRIVE_COMPANY_DOMAIN to the company's name in the address of your Pipedrive, "
-            "such as acme in acme.pipedrive.com."
+        return ApiError(
+            f"{host} cannot be reached: check the network, PIPEDRIVE_COMPANY_DOMAIN and "
+            "PIPEDRIVE_API_URL, and land again."
         )
-    match = re.fullmatch(r"(?:https?://)?([a-z0-9][a-z0-9-]*)(?:\.pipedrive\.com)?(?:/.*)?", domain)
-    if not match:
-        raise ApiError(
-            f"PIPEDRIVE_COMPANY_DOMAIN is {domain!r}: set it to the company's name in the address "
-            "of your Pipedrive, such as acme in acme.pipedrive.com."
+
+    def _refusal(self, response: Response) -> Refusal:
+        is_pipedrives = _is_of_api(response)
+        message = self._why_refused(response, is_pipedrives)
+        return Refusal(message, response.status_code, is_pipedrives=is_pipedrives)
+
+    def _why_refused(self, response: Response, is_pipedrives: bool) -> str:
+        status, path = response.status_code, urlsplit(response.url).path
+        if response.is_redirect:
+            return self._no_company("it leads elsewhere")
+        if status == 402:
+            return (
+                f"The Pipedrive account is not open (402 for GET {path}): its trial or "
+                "subscription has ended. Have an admin renew it, and land again: it goes on from "
+                "here."
+            )
+        if status == 403 and not is_pipedrives:
+            return (
+                f"The servers before Pipedrive's API turn us away (403 for GET {path}), as they do "
+                "after too many requests: wait an hour and land again, it goes on from here."
+            )
+        if status in (401, 403):
+            return (
+                f"Pipedrive refused the token in PIPEDRIVE_API_TOKEN ({status} for GET {path}): "
+                "copy it anew from Personal preferences, API, of a user who may see all deals."
+            )
+        if status == 404:
+            return self._no_company(f"404 for GET {path}")
+        if status >= 500:
+            return (
+                f"Pipedrive failed to answer GET {path} ({status}): land again later, it goes on "
+                "from here."
+            )
+        return (
+            f"Pipedrive refused GET {path} ({status}): check PIPEDRIVE_API_URL, and tell the "
+            "maintainers if it is right."
         )
-    return f"https://{match[1]}.pipedrive.com/api"
+
+    def _no_company(self, why: str) -> str:
+        return (
+            f"There is no Pipedrive company at {self._settings.url} ({why}): check "
+            "PIPEDRIVE_COMPANY_DOMAIN and PIPEDRIVE_API_URL."
+        )
 
 
-# --- requests and what goes wrong with them -------------------------------------------------------
+def _metered_adapter(limiter: Limiter, meter: Meter) -> t.Any:
+    """Return what sends requests, below the retries: so each attempt is paced and counted."""
+    from requests import PreparedRequest
+    from requests.adapters import HTTPAdapter
+
+    class Metered(HTTPAdapter):
+        def send(self, request: PreparedRequest, *args: t.Any, **options: t.Any) -> Response:
+            tokens = price(urlsplit(request.url or "").path)
+            while True:
+                sent_at = limiter.wait()
+                try:
+                    response = super().send(request, *args, **options)
+                except BaseException:
+                    limiter.failed()
+                    raise
+                if response.status_code != 429:
+                    meter.count(tokens, response.headers)
+                    limiter.heard(sent_at, response.headers)
+                    return response
+                response.close()
+                try:
+                    meter.refused(tokens, response.headers)
+                    limiter.refused(sent_at, response.headers)
+                except BudgetSpent as error:
+                    limiter.end(error)
+                    raise
+
+    return Metered(pool_maxsize=50)
 
 
-def client_config(settings: Settings) -> Row:
-    """Return the REST source's settings for the API. Only the session knows the token."""
-    from dlt.sources.helpers.requests import Client
-
-    configure_dlt()
-    client = Client(
-        raise_for_status=False,  # the REST source does it
-        status_codes=range(500, 600),
-        retry_condition=_may_wait,
-    )
-    client.configure()
-    client.session.headers["x-api-token"] = settings.token
-    client.session.max_redirects = 0  # a redirect would take the token along
-    return {"base_url": settings.url, "session": client.session}
-
-
-def _may_wait(response: Response | None, error: BaseException | None) -> bool:
-    """Tell whether a refused request may be tried again soon enough."""
-    if response is None or response.status_code != 429:
-        return False
-    wait = response.headers.get("Retry-After", "")
-    return not wait.isdecimal() or int(wait) <= LONGEST_WAIT
+# --- answers --------------------------------------------------------------------------------------
 
 
 def checked_body(response: Response, *, is_paged: bool) -> Row:
@@ -145,77 +242,15 @@ def checked_body(response: Response, *, is_paged: bool) -> Row:
     return body
 
 
-def unexpected(path: str) -> ApiError:
-    """Return the error for an answer that does not have the shape of the API's."""
-    return ApiError(
-        f"The answer to GET {path} is not what Pipedrive's API gives: check PIPEDRIVE_API_URL, "
-        "and tell the maintainers if it is right."
-    )
-
-
-@contextmanager
-def explained(settings: Settings) -> Iterator[None]:
-    """Turn the error of a request, which dlt wraps several times, into one sentence."""
+def _is_of_api(response: Response) -> bool:
+    """Tell whether an answer has the form of the API's errors."""
     try:
-        yield
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause:
-            if isinstance(cause, KeyboardInterrupt):  # dlt turns it into an error
-                raise KeyboardInterrupt from None
-            if sentence := _explain(cause, settings):
-                raise sentence from None
-            cause = cause.__cause__ or cause.__context__
-        raise
+        body = response.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "success" in body
 
 
-def _explain(error: BaseException, settings: Settings) -> ApiError | None:
-    """Return the sentence for an error; None if it is not one of a request."""
-    import requests
-
-    if isinstance(error, ApiError):
-        return error
-    if not isinstance(error, requests.RequestException):
-        return None
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _explain_status(error.response, settings)
-    if isinstance(error, requests.TooManyRedirects):
-        return _no_company(settings, "it leads elsewhere")
-    host = urlsplit(settings.url).netloc
-    if isinstance(error, requests.Timeout):
-        return ApiError(f"{host} does not answer in time: land again later, it goes on from here.")
-    return ApiError(
-        f"{host} cannot be reached: check the network, PIPEDRIVE_COMPANY_DOMAIN and "
-        "PIPEDRIVE_API_URL, and land again."
-    )
-
-
-def _explain_status(response: Response, settings: Settings) -> ApiError:
-    status, path = response.status_code, urlsplit(response.url).path
-    if status in (401, 403):
-        return ApiError(
-            f"Pipedrive refused the token in PIPEDRIVE_API_TOKEN ({status} for GET {path}): copy "
-            "it anew from Personal preferences, API, of a user who may see all deals."
-        )
-    if status == 404:
-        return _no_company(settings, f"404 for GET {path}")
-    if status == 429:
-        return ApiError(
-            "Pipedrive's limit of requests is used up: land again later, it goes on from here."
-        )
-    if status >= 500:
-        return ApiError(
-            f"Pipedrive failed to answer GET {path} ({status}): land again later, it goes on from "
-            "here."
-        )
-    return ApiError(
-        f"Pipedrive refused GET {path} ({status}): check PIPEDRIVE_API_URL, and tell the "
-        "maintainers if it is right."
-    )
-
-
-def _no_company(settings: Settings, why: str) -> ApiError:
-    return ApiError(
-        f"There is no Pipedrive company at {settings.url} ({why}): check "
-        "PIPEDRIVE_COMPANY_DOMAIN and PIPEDRIVE_API_URL."
-    )
+def _next_cursor(body: Row) -> str | None:
+    """Return the cursor of the next page; None on the last one."""
+    return (body.get("additional_data") or {}).get("next_cursor") or None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable
 
-from pipedrive_funnel.landing.api.client import ApiError, Settings, explained
-from pipedrive_funnel.landing.api.lists import Progress, list_resources
-from pipedrive_funnel.landing.api.tables import MIRROR
+from pipedrive_funnel.landing.api.client import Client
+from pipedrive_funnel.landing.api.meter import Meter
+from pipedrive_funnel.landing.api.settings import ApiError, Settings
+from pipedrive_funnel.landing.api.tables import ENDPOINTS, MIRROR, convert
 
 if t.TYPE_CHECKING:
     from pipedrive_funnel.warehouse import Database
@@ -28,11 +29,13 @@ def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
         ApiError: the account cannot be read, or has several pipelines and none is chosen.
 
     """
-    with explained(settings):
-        lists = list_resources(settings, ["stages", "activity_types"], Progress())
-        stages, types = (list(rows) for rows in lists)
+    with Client(settings, Meter(settings)) as client:
+        stages, types = (
+            convert(client.rows(ENDPOINTS[name]), ENDPOINTS[name])[0].values()
+            for name in ("stages", "activity_types")
+        )
     there = [row for row in stages if not row["is_deleted"]]
-    there.sort(key=lambda row: (row["order_nr"], row["id"]))
+    there.sort(key=lambda row: (row["order_nr"] or 0, row["id"]))
     pipelines = _pipelines((row["pipeline_id"], row["name"]) for row in there)
     chosen = settings.pipeline_id
     if chosen is None and len(pipelines) == 1:

@@ -7,12 +7,14 @@ fields and new fields of the API can neither break nor widen it.
 from __future__ import annotations
 
 import json
+import re
 import typing as t
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from pipedrive_funnel.landing.api.client import ApiError, unexpected
+from pipedrive_funnel.export.reader import RAW_TEXT_AT_MOST
+from pipedrive_funnel.landing.api.settings import ApiError
 
 Row = dict[str, t.Any]
 
@@ -25,7 +27,9 @@ class Endpoint:
 
     Attributes:
         path: its address below that of the API.
+        tokens: what a request for a page costs, whatever the page holds.
         table: the table of the mirror that its rows go to.
+        raw_table: the raw table that is made from its rows.
         params: what to ask for.
         is_paged: whether it comes in pages, each with the cursor of the next one.
         is_incremental: whether it can be asked for rows updated since a time.
@@ -34,11 +38,17 @@ class Endpoint:
     """
 
     path: str
+    tokens: int
     table: str
+    raw_table: str
     params: Row = field(default_factory=dict)
     is_paged: bool = True
     is_incremental: bool = False
     complete: Callable[[Row], Row] = dict
+
+    def at(self, **ids: int) -> Endpoint:
+        """Return the endpoint of something with an id."""
+        return replace(self, path=self.path.format(**ids))
 
 
 def _with_due_time(activity: Row) -> Row:
@@ -56,45 +66,76 @@ def _with_json_options(deal_field: Row) -> Row:
     return {**deal_field, "options": json.dumps(options, ensure_ascii=False) if options else None}
 
 
-_EVERY_DEAL = {"status": "open,won,lost,deleted"}
+# Of lists that can be asked for updates, those that change meanwhile move to the end: no page
+# misses them, and what was read before a landing ended is behind it.
+_BY_UPDATE = {"sort_by": "update_time"}
+_EVERY_DEAL = {"status": "open,won,lost,deleted"} | _BY_UPDATE
 ENDPOINTS = {
-    "users": Endpoint("v1/users", "users", is_paged=False),
-    "activity_types": Endpoint("v1/activityTypes", "activity_types", is_paged=False),
-    "stages": Endpoint("v2/stages", "stages"),
-    "deal_fields": Endpoint("v2/dealFields", "deal_fields", complete=_with_json_options),
-    "activities": Endpoint(
-        "v2/activities", "activities", is_incremental=True, complete=_with_due_time
+    "users": Endpoint("v1/users", 20, "users", "users", is_paged=False),
+    "activity_types": Endpoint(
+        "v1/activityTypes", 20, "activity_types", "activity_types", is_paged=False
     ),
-    "deals": Endpoint("v2/deals", "deals", _EVERY_DEAL, is_incremental=True),
-    "archived_deals": Endpoint("v2/deals/archived", "deals", _EVERY_DEAL, is_incremental=True),
+    "stages": Endpoint("v2/stages", 5, "stages", "stages"),
+    "deal_fields": Endpoint(
+        "v2/dealFields", 10, "deal_fields", "fields", complete=_with_json_options
+    ),
+    "deals": Endpoint("v2/deals", 10, "deals", "deal_changes", _EVERY_DEAL, is_incremental=True),
+    "archived_deals": Endpoint(
+        "v2/deals/archived", 20, "deals", "deal_changes", _EVERY_DEAL, is_incremental=True
+    ),
+    "activities": Endpoint(
+        "v2/activities",
+        10,
+        "activities",
+        "activity",
+        _BY_UPDATE,
+        is_incremental=True,
+        complete=_with_due_time,
+    ),
 }
-CHANGELOGS = Endpoint("v1/deals/{resources.deals_to_read.id}/changelog", "changelogs")
+CHANGELOG = Endpoint("v1/deals/{deal}/changelog", 20, "changelogs", "deal_changes")
 
-# The columns of the mirror; a ? marks fields that the API may leave empty.
+_PRICES = {
+    endpoint.path.format(deal=0): endpoint.tokens for endpoint in (*ENDPOINTS.values(), CHANGELOG)
+}
+
+
+def price(path: str) -> int:
+    """Return the tokens that a request costs, by the path of its address."""
+    return _PRICES["v" + re.sub(r"/\d+/", "/0/", path.rpartition("/v")[2])]
+
+
+# The columns of the mirror; a ? marks fields that the API may leave empty. A row without another
+# one is rejected, and no more than that row.
 TABLES = {
     "users": {"id": "bigint", "name": "text?", "email": "text?", "modified": "timestamp?"},
-    "activity_types": {"id": "bigint", "name": "text", "key_string": "text", "active_flag": "bool"},
+    "activity_types": {
+        **{"id": "bigint", "name": "text?", "key_string": "text", "active_flag": "bool?"},
+    },
     "stages": {
-        **{"id": "bigint", "name": "text", "pipeline_id": "bigint", "order_nr": "bigint"},
+        **{"id": "bigint", "name": "text", "pipeline_id": "bigint", "order_nr": "bigint?"},
         "is_deleted": "bool?",
     },
-    "deal_fields": {"field_code": "text", "field_name": "text", "options": "text?"},
+    "deal_fields": {"field_code": "text", "field_name": "text?", "options": "text?"},
     "activities": {
         **{"id": "bigint", "type": "text?", "owner_id": "bigint?", "deal_id": "bigint?"},
-        **{"done": "bool", "due_to": "timestamp?", "is_deleted": "bool?"},
-        "update_time": "timestamp",
+        **{"done": "bool?", "due_to": "timestamp?", "is_deleted": "bool?"},
+        "update_time": "timestamp?",
     },
     "deals": {
         **{"id": "bigint", "owner_id": "bigint?", "pipeline_id": "bigint", "stage_id": "bigint"},
-        **{"add_time": "timestamp", "update_time": "timestamp"},
+        **{"add_time": "timestamp", "update_time": "timestamp?"},
+        **{"stage_change_time": "timestamp?", "lost_reason": "text?", "status": "text?"},
     },
-    # A row for each change, and one without field_key for each log that was read. The latter holds
-    # the deal's update_time at the reading: none if it was so recent that changes may be late.
+    # A row for each change of a kept field
     "changelogs": {
-        **{"deal_id": "bigint", "place": "bigint", "field_key": "text?", "old_value": "text?"},
-        **{"new_value": "text?", "change_time": "timestamp?", "update_time": "timestamp?"},
+        **{"deal_id": "bigint", "place": "bigint", "field_key": "text", "old_value": "text?"},
+        **{"new_value": "text?", "change_time": "timestamp"},
     },
 }
+# Columns of a deal that tell that its change log has changed, where one of them has
+STATE = ("stage_id", "owner_id", "stage_change_time", "lost_reason", "status")
+GONE = 404  # status of the answer for the log of a deal that was deleted for good
 SNAPSHOTS = {"activity_types", "deal_fields"}  # short, complete, and not history
 KEYS = {"deal_fields": "field_code", "changelogs": "deal_id"}  # the others have an id
 LOGGED = {  # fields kept of the change logs: name there -> name here, type
@@ -102,96 +143,155 @@ LOGGED = {  # fields kept of the change logs: name there -> name here, type
     "user_id": ("user_id", "bigint?"),
     "owner_id": ("user_id", "bigint?"),
     "lost_reason": ("lost_reason", "text?"),
+    # No raw table has it yet; but a log costs as much without it, and nobody pays for it again
+    "status": ("status", "text?"),
 }
 
 
-def hints(table: str) -> dict[str, t.Any]:
-    """Return dlt's hints for a table."""
-    columns: dict[str, Row] = {}
-    for name, column_type in TABLES[table].items():
-        columns[name] = {
-            "data_type": column_type.rstrip("?"),
-            "nullable": column_type.endswith("?"),
-        }
-        if columns[name]["data_type"] == "timestamp":
-            columns[name]["timezone"] = False
-    table_hints: dict[str, t.Any] = {
-        "table_name": table,
-        "columns": columns,
-        "max_table_nesting": 0,
-        "schema_contract": {"columns": "freeze", "data_type": "freeze"},
-    }
-    if table in SNAPSHOTS:
-        return table_hints | {"write_disposition": "replace"}
-    table_hints["write_disposition"] = {"disposition": "merge", "strategy": "delete-insert"}
-    if table == "changelogs":
-        table_hints["merge_key"] = KEYS[table]  # all rows of a log are replaced
-        return table_hints
-    table_hints["primary_key"] = KEYS.get(table, "id")
-    if "update_time" in columns:  # a row that moved between two pages is read twice
-        columns["update_time"]["dedup_sort"] = "desc"
-    return table_hints
+class OddRow(Exception):
+    """A row that has no place in the contract.
+
+    Attributes:
+        column: the field that does not fit.
+        reason: what is wrong with it.
+
+    """
+
+    def __init__(self, column: str, reason: str) -> None:
+        """Note what is wrong."""
+        super().__init__(reason)
+        self.column, self.reason = column, reason
+
+
+class Reject(t.NamedTuple):
+    """A row that is not landed, as the mirror keeps it until Pipedrive gives another."""
+
+    mirror_table: str
+    row_key: str  # of the row, in that table
+    table_name: str  # the rest as in the raw table rejected_rows
+    file_name: str
+    column_name: str | None
+    reason: str
+    raw_text: str
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def selection(endpoint: Endpoint) -> Callable[[Row], Row]:
-    """Return the step that makes a row of the mirror from a row of the API."""
-    columns = TABLES[endpoint.table]
+def convert(
+    page: list[Row], endpoint: Endpoint
+) -> tuple[dict[str | int, Row], dict[str | int, Reject]]:
+    """Make rows of the mirror from those of the API, by their key, and put odd ones aside.
 
-    def select(row: Row) -> Row:
-        try:
-            row = endpoint.complete(row)
-        except (KeyError, TypeError, ValueError):
-            raise unexpected(endpoint.path) from None
-        row = {name: _value(row, name, kind, endpoint.path) for name, kind in columns.items()}
-        if "update_time" in row:  # one in the future would hide all updates until then
-            row["update_time"] = min(row["update_time"], _time(datetime.now(UTC).isoformat()))
-        return row
-
-    return select
-
-
-def changelog_rows(
-    page: Row, deal_id: int, update_time: str | None, places: Iterator[int]
-) -> Iterator[Row]:
-    """Make rows of the mirror from a page of a deal's change log.
-
-    Args:
-        page: the answer of the API.
-        deal_id: the deal.
-        update_time: the deal's update_time for which the log was read.
-        places: rising numbers, for the order in which changes are delivered.
+    Raises:
+        ApiError: one does not even have its key: this is no such list.
 
     """
-    path = CHANGELOGS.path.replace("{resources.deals_to_read.id}", str(deal_id))
-    for change in page["data"] or []:
+    rows: dict[str | int, Row] = {}
+    rejects: dict[str | int, Reject] = {}
+    columns, key = TABLES[endpoint.table], KEYS.get(endpoint.table, "id")
+    for row in page:
+        try:
+            number = _value(row, key, columns[key])
+        except OddRow as error:
+            raise ApiError(
+                f"Pipedrive's answer to GET {endpoint.path} has a row whose {key} {error.reason}: "
+                "check PIPEDRIVE_API_URL, and tell the maintainers if it is right."
+            ) from None
+        try:
+            row = _completed(row, endpoint)
+            rows[number] = _mirrored(row, columns)
+        except OddRow as error:
+            rejects[number] = _reject(endpoint, str(number), error, row, columns)
+    return rows, {number: reject for number, reject in rejects.items() if number not in rows}
+
+
+def _completed(row: Row, endpoint: Endpoint) -> Row:
+    """Return a row of the API with the columns that it has in another form.
+
+    Raises:
+        OddRow: it does not have that form.
+
+    """
+    try:
+        return endpoint.complete(row)
+    except (KeyError, TypeError, ValueError):
+        raise OddRow("options", "has not the form that Pipedrive's documents say") from None
+
+
+def _mirrored(row: Row, columns: dict[str, str]) -> Row:
+    """Return a row of the mirror.
+
+    Raises:
+        OddRow: it has no place there.
+
+    """
+    row = {name: _value(row, name, kind) for name, kind in columns.items()}
+    if row.get("update_time"):  # one in the future would hide all updates until then
+        row["update_time"] = min(row["update_time"], _time(datetime.now(UTC).isoformat()))
+    return row
+
+
+def convert_log(
+    changes: list[Row], endpoint: Endpoint, deal: int
+) -> tuple[list[Row], list[Reject]]:
+    """Make rows of the mirror from a deal's whole change log, and put odd changes aside.
+
+    Args:
+        changes: as the API delivers them, the newest first.
+        endpoint: the log's.
+        deal: its id.
+
+    """
+    rows, rejects = [], []
+    for place, change in enumerate(changes):
         if change.get("field_key") not in LOGGED:
             continue
         field_key, column_type = LOGGED[change["field_key"]]
-        old_value, new_value = (
-            _value(change, name, column_type, path) for name in ("old_value", "new_value")
+        try:
+            old_value, new_value = (
+                _value(change, name, column_type) for name in ("old_value", "new_value")
+            )
+            time = _value(change, "time", "timestamp")
+        except OddRow as error:
+            columns = ("field_key", "old_value", "new_value", "time")
+            rejects.append(_reject(endpoint, str(deal), error, change, columns))
+            continue
+        rows.append(
+            {
+                "deal_id": deal,
+                "place": place,
+                "field_key": field_key,
+                "old_value": None if old_value is None else str(old_value),
+                "new_value": None if new_value is None else str(new_value),
+                "change_time": time,
+            }
         )
-        yield {
-            "deal_id": deal_id,
-            "place": next(places),
-            "field_key": field_key,
-            "old_value": None if old_value is None else str(old_value),
-            "new_value": None if new_value is None else str(new_value),
-            "change_time": _value(change, "time", "timestamp", path),
-        }
-    if is_last(page):
-        yield {
-            "deal_id": deal_id,
-            "place": next(places),
-            "update_time": update_time and _time(update_time),
-        }
+    return rows, rejects
 
 
-def is_last(page: Row) -> bool:
-    """Tell whether an answer of the API is the last page of a list."""
-    return not (page.get("additional_data") or {}).get("next_cursor")
+def _reject(
+    endpoint: Endpoint, key: str, error: OddRow, row: Row, columns: t.Iterable[str]
+) -> Reject:
+    """Keep of an odd row what the mirror would: other fields may be personal."""
+    kept = {name: row[name] for name in columns if name in row}
+    return Reject(
+        endpoint.table,
+        key,
+        endpoint.raw_table,
+        endpoint.path,
+        error.column,
+        f"{error.column} {error.reason}. Correct it in Pipedrive.",
+        _text(json.dumps(kept, ensure_ascii=False))[:RAW_TEXT_AT_MOST],
+    )
+
+
+def unexpected(path: str) -> ApiError:
+    """Return the error for an answer that does not have the shape of the API's."""
+    return ApiError(
+        f"The answer to GET {path} is not what Pipedrive's API gives: check PIPEDRIVE_API_URL, "
+        "and tell the maintainers if it is right."
+    )
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -234,26 +334,20 @@ CONVERTERS: dict[str, Callable[[t.Any], t.Any]] = {
 _NAMES = {"bigint": "whole number", "bool": "truth value", "text": "text", "timestamp": "time"}
 
 
-def _value(row: Row, name: str, column_type: str, path: str) -> t.Any:
+def _value(row: Row, name: str, column_type: str) -> t.Any:
     """Return a field of a row in the type of its column; NULL if it is missing or empty.
 
     Raises:
-        ApiError: the value has another type, or is missing and must not be.
+        OddRow: the value has another type, or is missing and must not be.
 
     """
     value = row.get(name)
     if value is None or value == "":
         if column_type.endswith("?"):
             return None
-        raise ApiError(
-            f"Pipedrive's answer to GET {path} has a row without {name}: "
-            "land again, and tell the maintainers if it stays so."
-        )
+        raise OddRow(name, "is empty")
     kind = column_type.rstrip("?")
     try:
         return CONVERTERS[kind](value)
     except (ValueError, TypeError, OverflowError):
-        raise ApiError(
-            f"Pipedrive's answer to GET {path} has a row whose {name} is no {_NAMES[kind]}: "
-            "land again, and tell the maintainers if it stays so."
-        ) from None
+        raise OddRow(name, f"is no {_NAMES[kind]}") from None

@@ -1,8 +1,8 @@
 /* The log of changes, with each deal's creation, first stage and first owner, which Pipedrive's log
    lacks.
 
-   The first value of a field is the old value of its first change or, without a change, its current
-   value. If that old value is NULL, the field was empty at first, and the change itself brings the
+   The first value of a field is the old value of its first change or, without a change, its value
+   when the log was read. If that old value is NULL, the field was empty at first, and the change itself brings the
    first value. The first change is the earliest one. Of several in the same second, it is the one
    whose old value no other of them set, or else (A to B to A) the one delivered last, because
    Pipedrive delivers the newest first. A change to no stage or to no owner is left out: the deal
@@ -11,11 +11,13 @@
    UNION removes duplicates: a change that the log holds twice is one row. */
 WITH listed AS (
   SELECT
-    id AS deal_id,
-    add_time,
-    CAST(stage_id AS TEXT) AS stage_id,
-    CAST(owner_id AS TEXT) AS user_id
-  FROM pipedrive_api.deals
+    logs.deal_id,
+    deals.add_time,
+    CAST(logs.stage_id AS TEXT) AS stage_id,
+    CAST(logs.owner_id AS TEXT) AS user_id
+  FROM pipedrive_api.logs AS logs
+  JOIN pipedrive_api.deals AS deals
+    ON deals.id = logs.deal_id
 ), chosen AS (
   SELECT
     deal_id,
@@ -35,7 +37,7 @@ WITH listed AS (
     place
   FROM pipedrive_api.changelogs
   WHERE
-    field_key IS NOT NULL AND deal_id IN (SELECT deal_id FROM chosen)
+    field_key IN {logged_fields} AND deal_id IN (SELECT deal_id FROM chosen)
 ), ranked AS (
   SELECT
     deal_id,

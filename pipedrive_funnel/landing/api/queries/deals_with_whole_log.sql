@@ -1,11 +1,8 @@
-/* The deals whose whole change log is in the mirror. Every log that was read, even an empty one, has
-   a row without a field. A log older than the deal's row is not whole: Pipedrive refused a newer
-   one. */
+/* The deals whose change log was read, if only once. Their history is that of the last reading, and
+   whole: without later changes, of which the next reading brings all. A deal whose log was never
+   read is in no table. */
 SELECT
-  logs.deal_id
-FROM pipedrive_api.changelogs AS logs
-JOIN pipedrive_api.deals AS listed
-  ON listed.id = logs.deal_id
+  deal_id
+FROM pipedrive_api.logs
 WHERE
-  logs.field_key IS NULL
-  AND (logs.update_time IS NULL OR logs.update_time = listed.update_time)
+  read_at IS NOT NULL
