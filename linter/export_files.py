@@ -10,7 +10,7 @@ from sqlmesh.core.model import Model, SeedModel
 
 from linter.layers import RAW, SEED
 from pipedrive_funnel.contract import FUNNEL_STEPS
-from pipedrive_funnel.export.check import STEPS_FILE, check_file, check_steps
+from pipedrive_funnel.export.check import STEPS_FILE, check_deals, check_file, check_steps
 
 
 class ValidExportFile(Rule):
@@ -37,5 +37,7 @@ class ValidExportFile(Rule):
             message = f"Describe the columns of {RAW}.{table.name} in external_models.yaml."
             return [self.violation(message)]
         defects = check_file(model.seed_path, columns, name) + steps
+        if table.name == "deals":
+            defects += check_deals(model.seed_path, name)
         # The console takes [bold] in a value for markup.
         return [self.violation(escape(text)) for text in defects]

@@ -66,6 +66,18 @@ def days(evaluator: MacroEvaluator, seconds: exp.Expression) -> exp.Expression:
 
 
 @macro()
+def amount(
+    evaluator: MacroEvaluator, part: exp.Expression, whole: exp.Expression
+) -> exp.Expression:
+    """Return part / whole as DECIMAL(18, 2): an amount of money. NULL when the whole is 0 or NULL.
+
+    Example: `@amount(won_value, won_deals_count)`
+    """
+    quotient = "part::DOUBLE PRECISION / NULLIF(whole, 0)::DOUBLE PRECISION"
+    return _sql(f"({quotient} + {_TIE_BREAKER})::DECIMAL(18, 2)", part=part, whole=whole)
+
+
+@macro()
 def percentile(
     evaluator: MacroEvaluator, fraction: exp.Expression, values: exp.Expression
 ) -> exp.Expression:

@@ -29,12 +29,17 @@ KEYS = {
     "activity": ("activity_id", "deal_id"),
     "activity_types": ("id",),
     "deal_changes": ("deal_id", "change_time", "changed_field_key"),
+    "deals": ("deal_id",),
     "fields": ("field_key",),
+    "pipeline_stages": ("stage_id",),
+    "pipelines": ("pipeline_id",),
     "stages": ("stage_id",),
     "users": ("id",),
     REJECTED: ("table_name", "file_name", "raw_text"),
     REMOVED: ("deal_id",),
 }
+# Tables that an export may lack: what they do not tell is unknown, and no number of the funnel
+OPTIONAL = {"deals", "pipelines", "pipeline_stages"}
 # Columns besides the key that must not be empty
 REQUIRED = {"activity_types": ("type",)}
 
@@ -43,8 +48,11 @@ FIELDS_WITH_IDS = ("stage_id", "user_id")
 ID = "0|[1-9][0-9]{0,17}"
 
 # JSON is read by both engines, and neither survives any depth; options of a field need two levels
-JSON_COLUMNS = ("field_value_options",)
+JSON_COLUMNS = ("field_value_options", "custom_fields")
 JSON_LEVELS_AT_MOST = 64
+
+# The states of a deal. That it was deleted is said by a column of its own
+STATUSES = ("open", "won", "lost")
 
 # The mapping of stages and call types to steps is not part of an export, but is edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
@@ -97,8 +105,13 @@ class Table:
 
     @property
     def has_file(self) -> bool:
-        """Whether an export has a file for this table."""
+        """Whether an export has a file for this table, or may have one."""
         return self.name not in NOTED_BY_LANDING
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether an export may lack the file."""
+        return self.name in OPTIONAL
 
 
 def read_tables(project: Path = PROJECT) -> dict[str, Table]:
@@ -176,6 +189,10 @@ TYPES = {
     "DECIMAL(4, 1)": Type(
         r"[0-9]{1,3}(?:\.[0-9])?", "a number with one decimal at most, such as 2.1"
     ),
+    # Amounts: no currency has more decimals, and what has more digits is no price.
+    "DECIMAL(18, 3)": Type(
+        r"-?[0-9]{1,15}(?:\.[0-9]{1,3})?", "an amount with three decimals at most, such as 1250.00"
+    ),
     "BOOLEAN": Type(r"True|TRUE|true|False|FALSE|false", "True or False"),
     # A NUL character would cut off the text.
     "TEXT": Type(r"[^\x00]*", "it without the NUL character"),
@@ -189,3 +206,14 @@ TYPES = {
         has_day=True,
     ),
 }
+
+# Columns whose texts are fewer than those of their type
+FORMATS = {
+    "status": Type("|".join(STATUSES), f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"),
+    "currency": Type(r"[A-Z]{3}", "the three letters of a currency, such as EUR"),
+}
+
+
+def format_of(column: str, type_: str) -> Type:
+    """Return the texts that are valid in a column of a type."""
+    return FORMATS.get(column, TYPES[type_])

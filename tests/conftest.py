@@ -20,9 +20,11 @@ from tests.support.server import IN_A_HURRY, settings_of, start_server
 from tests.support.warehouse import (
     EXPORT_TABLES,
     GATEWAYS,
+    OPTIONAL_TABLES,
     Outcome,
     Warehouse,
     copy_project,
+    keep_header,
     share_parsed_models,
 )
 
@@ -269,6 +271,8 @@ def other_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Wa
     for name, text in FILES.items():
         lines = "\n".join(line.strip() for line in text.splitlines())
         (warehouse.path / "seeds" / f"{name}.csv").write_text(lines)
+    for name in OPTIONAL_TABLES:
+        keep_header(warehouse.path / "seeds" / f"{name}.csv")
     outcome = warehouse.plan("dev", execution_time="2024-01-01")
     assert outcome.error is None, outcome.output
     return warehouse
@@ -278,9 +282,8 @@ def other_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Wa
 def empty_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     """Plan files without rows in dev and prod, shared."""
     warehouse = new_warehouse(gateway)
-    for name in EXPORT_TABLES:
-        path = warehouse.path / "seeds" / f"{name}.csv"
-        path.write_text(path.read_text().splitlines()[0] + "\n")
+    for name in (*EXPORT_TABLES, *OPTIONAL_TABLES):
+        keep_header(warehouse.path / "seeds" / f"{name}.csv")
     for environment in ("dev", "prod"):
         outcome = warehouse.plan(environment, execution_time="2025-03-12")
         assert outcome.error is None, outcome.output

@@ -20,11 +20,11 @@ MODEL (
       source := pipedrive_staging.stg_activity,
       source_key := CONCAT(COALESCE(activity_type_key, ''), COALESCE(is_completed, FALSE)::TEXT),
       source_total := COUNT(*),
-      source_condition := @was_touched(deal_id),
+      source_condition := @was_touched(deal_id) AND @is_counted(deal_id),
       condition := @was_touched(deal_id)
     )
   ),
-  description 'One row per activity and deal, with the label of its type and whether it is done. Join stg_users on user_id.',
+  description 'One row per activity and deal, with the label of its type and whether it is done; those of deleted deals are left out. Join stg_users on user_id.',
   column_descriptions (
     activity_id = 'Identifier of the activity; repeats across deals',
     deal_id = 'Deal the activity belongs to; may be unknown to the log',
@@ -50,7 +50,7 @@ FROM pipedrive_staging.stg_activity AS activities
 LEFT JOIN pipedrive_staging.stg_activity_types AS activity_types
   ON activities.activity_type_key = activity_types.activity_type_key
 WHERE
-  @was_touched(activities.deal_id);
+  @was_touched(activities.deal_id) AND @is_counted(activities.deal_id);
 
 @postgres_index(deal_id);
 

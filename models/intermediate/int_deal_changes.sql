@@ -16,11 +16,11 @@ MODEL (
     unique_combination_of_columns(columns := change_id, condition := @was_touched(deal_id)),
     changes_are_valid(condition := @was_touched(deal_id))
   ),
-  description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time. Everything below reads the log here. Each run rebuilds the deals that were touched since the last one, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
+  description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time; deleted deals are left out. Everything below reads the log here. Each run rebuilds the deals that were touched since the last one, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
   column_descriptions (
     change_id = 'MD5 of deal, field, value and time: the same for the same change, wherever it is loaded',
     deal_id = 'Deal that changed',
-    field_key = 'Field that changed: add_time (creation), stage_id, user_id, lost_reason',
+    field_key = 'Field that changed: add_time (creation), stage_id, user_id, lost_reason, and where the source has it status',
     new_value = 'Value after the change, as text; NULL when the field was emptied',
     change_timestamp = 'When the deal changed, UTC',
     owner_user_id = 'Owner of the deal at that time. Of several owners in one second the highest user id counts, and it owns whatever happens in that second. The first owner of the log owns the deal from its first change on. NULL when the log has no owner',
@@ -42,7 +42,9 @@ WITH changes AS (
     MIN(deliveries.loaded_at) AS loaded_at
   FROM pipedrive_staging.stg_deal_changes AS deliveries
   WHERE
-    @was_touched(deliveries.deal_id) AND deliveries.loaded_at <= @last_arrival()
+    @was_touched(deliveries.deal_id)
+    AND @is_counted(deliveries.deal_id)
+    AND deliveries.loaded_at <= @last_arrival()
   GROUP BY
     deliveries.deal_id,
     deliveries.change_timestamp,

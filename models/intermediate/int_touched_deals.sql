@@ -11,7 +11,7 @@ MODEL (
     not_null(columns := (deal_id, loaded_at), condition := @was_touched(deal_id)),
     unique_values(columns := deal_id, condition := @was_touched(deal_id))
   ),
-  description 'One row per deal that ever had a change or an activity: when it was last touched. A deal is touched when its log or its activities gain or lose a row, or when a stage, an activity type or a lost reason of its gets another label. Answers which deals a run of the models below rebuilds. A deal stays here when all its rows were removed.',
+  description 'One row per deal that ever had a change or an activity: when it was last touched. A deal is touched when its log or its activities gain or lose a row, when its state changes (status, value, pipeline), or when a stage, an activity type or a lost reason of its gets another label. Answers which deals a run of the models below rebuilds. A deal stays here when all its rows were removed.',
   column_descriptions (
     deal_id = 'Identifier of the deal',
     loaded_at = 'When the deal was last touched, UTC: the arrival of the row that touched it, or its removal. The beginning of 1970 for a deal of the sample that has activities only, since these do not arrive'
@@ -32,6 +32,14 @@ WITH touches AS (
   FROM pipedrive_staging.stg_activity
   WHERE
     loaded_at > @processed_until() OR @processed_until() < '1970-01-01'::TIMESTAMP
+  UNION ALL
+  /* Of the sample, all are touched by their changes: its deals do not arrive */
+  SELECT
+    deal_id,
+    loaded_at
+  FROM pipedrive_staging.stg_deals
+  WHERE
+    loaded_at > @processed_until()
   UNION ALL
   SELECT
     deal_id,

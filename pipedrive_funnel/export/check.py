@@ -1,6 +1,6 @@
 """Check the CSV files of a Pipedrive export against their contract, before anything reads them.
 
-    python -m pipedrive_funnel check          # the six files in seeds/
+    python -m pipedrive_funnel check          # the files in seeds/
     python -m pipedrive_funnel check DIR      # an export somewhere else
 
 A plan runs the check, too (linter/export_files.py), for every file that SQLMesh can read at all.
@@ -83,6 +83,42 @@ def check_steps(path: Path, name: str, *, outside: Collection[str] | None = None
     return described
 
 
+def check_deals(path: Path, name: str) -> list[str]:
+    """Return that a list of deals is of another export than the log beside it, if it is.
+
+    Ids of one company can be those of other deals at another, whose status would then count.
+
+    Args:
+        path: the list of deals.
+        name: what to call the file.
+
+    """
+    deals, logged = _deals(path), _deals(path.with_name("deal_changes.csv"))
+    missing = len(deals - logged)
+    if not logged or missing <= len(deals) / 2:
+        return []
+    return [
+        f"{name}: {missing:,} of {len(deals):,} deals are not in deal_changes.csv, so it is of "
+        "another export. Put yours in its place, or leave nothing but its header."
+    ]
+
+
+def _deals(path: Path) -> set[str]:
+    """Return the ids of the deals of a file; none if it cannot be read."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        try:
+            rows = connection.execute(
+                "SELECT DISTINCT deal_id FROM read_csv(?, header = TRUE, all_varchar = TRUE, "
+                "delim = ',', ignore_errors = TRUE) WHERE deal_id IS NOT NULL",
+                [str(path)],
+            ).fetchall()
+        except duckdb.Error:
+            return set()
+    return {deal.removesuffix(".0") for (deal,) in rows}
+
+
 def _unknown_keys(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line, reason) for every step whose stage or activity type does not exist."""
     known = {}
@@ -154,7 +190,8 @@ def check_files(directory: Path, *, with_steps: bool) -> int:
 def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     """Check the files in a directory.
 
-    The six files of an export are required; funnel_steps.csv, not part of it, is optional.
+    Six files of an export are required; those of the deals' state and of pipelines, and
+    funnel_steps.csv, which is not part of it, may be missing.
 
     Args:
         directory: where the files are.
@@ -165,7 +202,9 @@ def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
 
     """
     columns = {
-        f"{table.name}.csv": table.columns for table in read_tables().values() if table.has_file
+        f"{table.name}.csv": table.columns
+        for table in read_tables().values()
+        if table.has_file and (not table.is_optional or (directory / f"{table.name}.csv").exists())
     }
     steps = directory / STEPS_FILE
     if steps.exists():
@@ -173,6 +212,8 @@ def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     defects = [
         defect for name in columns for defect in _check_if_there(directory / name, columns[name])
     ]
+    if "deals.csv" in columns:
+        defects += check_deals(directory / "deals.csv", os.path.relpath(directory / "deals.csv"))
     if with_steps:
         defects += check_steps(steps, os.path.relpath(steps))
     return len(columns), defects

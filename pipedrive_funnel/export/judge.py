@@ -18,7 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipedrive_funnel.contract import FIELDS_WITH_IDS, ID, JSON_COLUMNS, JSON_LEVELS_AT_MOST, TYPES
+from pipedrive_funnel.contract import (
+    FIELDS_WITH_IDS,
+    FORMATS,
+    ID,
+    JSON_COLUMNS,
+    JSON_LEVELS_AT_MOST,
+    format_of,
+)
 
 LINES_AT_MOST = 1_000  # of a row. Nobody types more: with more, a quote must be open
 CHARACTERS_AT_MOST = 1_000_000  # of a row of several lines, for the same reason
@@ -103,7 +110,7 @@ class Judge:
         self.names = normalized(header.values)
         self._types = types
         self._checks = [
-            (self.names.index(column), column, TYPES[type_].accepts, column in required)
+            (self.names.index(column), column, format_of(column, type_).accepts, column in required)
             for column, type_ in types.items()
         ]
         change = ("changed_field_key", "new_value") if has_ids else ()
@@ -278,8 +285,6 @@ def _length_defect(values: Sequence[str], names: Sequence[str]) -> str:
 
 def _value_defect(column: str, value: str, types: Mapping[str, str]) -> str:
     """Say what is wrong with a value that its column's type does not accept."""
-    type_ = types[column]
-    return (
-        f"column {column} holds {reprlib.repr(value)}, which is no {type_}. "
-        f"Write {TYPES[type_].example}."
-    )
+    expected = format_of(column, types[column]).example
+    wrong = "" if column in FORMATS else f", which is no {types[column]}"
+    return f"column {column} holds {reprlib.repr(value)}{wrong}. Write {expected}."

@@ -21,8 +21,8 @@ from pipedrive_funnel.contract import (
     ID,
     JSON_COLUMNS,
     JSON_LEVELS_AT_MOST,
-    TYPES,
     Table,
+    format_of,
 )
 from pipedrive_funnel.errors import BAD_INPUT, LandingError
 from pipedrive_funnel.export.judge import (
@@ -88,7 +88,10 @@ def open_export(directory: Path, tables: Mapping[str, Table]) -> Iterator[list[C
             raise ExportError([f"{directory} is no directory. Name the one with the six files."])
         files, defects = [], []
         for name, table in tables.items():
-            if table.has_file:
+            is_there = table.has_file and (
+                not table.is_optional or (directory / f"{name}.csv").exists()
+            )
+            if is_there:
                 try:
                     files.append(CsvFile(directory / f"{name}.csv", table, connection, scratch))
                 except ExportError as error:
@@ -349,7 +352,7 @@ def _content(text: bytes) -> int:
 def _checked_columns(table: Table) -> Iterator[str]:
     """Yield the expressions that turn texts into values, and fail on a text that does not fit."""
     for column, type_ in table.data_columns.items():
-        pattern = TYPES[type_].pattern.replace("'", "''")
+        pattern = format_of(column, type_).pattern.replace("'", "''")
         fits = f"REGEXP_FULL_MATCH({column}, '(?s){pattern}')"  # NULL if the text is NULL
         if column not in table.required:
             fits = f"COALESCE({fits}, TRUE)"

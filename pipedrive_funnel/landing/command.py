@@ -14,12 +14,12 @@ from pathlib import Path
 
 from pipedrive_funnel import runs
 from pipedrive_funnel.build import finish_refresh
-from pipedrive_funnel.contract import FUNNEL_STEPS, REJECTED, SCHEMA, read_tables
+from pipedrive_funnel.contract import FUNNEL_STEPS, OPTIONAL, REJECTED, SCHEMA, read_tables
 from pipedrive_funnel.errors import LandingError
 from pipedrive_funnel.export.reader import CsvFile, open_export
 from pipedrive_funnel.landing.api import mirror as api
 from pipedrive_funnel.landing.land import LandedMirror, land_export, land_mirror
-from pipedrive_funnel.landing.publish import Change, TooManyRemovals
+from pipedrive_funnel.landing.publish import NO_CHANGE, Change, TooManyRemovals
 from pipedrive_funnel.summary import counted
 from pipedrive_funnel.terminal import console, make, numbers, say, say_command
 from pipedrive_funnel.warehouse import BuildError, Database
@@ -348,7 +348,7 @@ def _say_changes(changes: Mapping[str, Change], rejected: Mapping[str, int]) -> 
         name: (change.read + rejected.get(name, 0), change.landed, change.unchanged)
         + (change.repeated, rejected.get(name, 0), change.removed)
         for name, change in changes.items()
-        if name != REJECTED
+        if name != REJECTED and not (name in OPTIONAL and change == NO_CHANGE)
     }
     rows["total"] = tuple(map(sum, zip(*rows.values(), strict=True)))
     table = numbers(["", *COLUMNS])

@@ -21,7 +21,13 @@ if t.TYPE_CHECKING:
 LANDING = "pipedrive_landing"  # the schema where an export waits to be published
 # The formats that dlt loads fastest: with COPY on PostgreSQL, a scan on DuckDB
 FILE_FORMATS = {"postgres": "csv", "duckdb": "parquet"}
-DLT_TYPES = {"BIGINT": "bigint", "BOOLEAN": "bool", "TEXT": "text", "TIMESTAMP": "timestamp"}
+DLT_TYPES = {
+    "BIGINT": {"data_type": "bigint"},
+    "BOOLEAN": {"data_type": "bool"},
+    "DECIMAL(18, 3)": {"data_type": "decimal", "precision": 18, "scale": 3},
+    "TEXT": {"data_type": "text"},
+    "TIMESTAMP": {"data_type": "timestamp", "timezone": False},
+}
 
 
 def land_export(
@@ -82,8 +88,7 @@ def _resource(
         write_disposition="replace",
         file_format=file_format,
         columns={
-            name: {"name": name, "data_type": DLT_TYPES[type_], "nullable": True}
-            | ({"timezone": False} if type_ == "TIMESTAMP" else {})
+            name: {"name": name, "nullable": True} | DLT_TYPES[type_]
             for name, type_ in table.data_columns.items()
         },
         schema_contract={"columns": "freeze", "data_type": "freeze"},

@@ -47,6 +47,9 @@ class Change:
     removed: int
 
 
+NO_CHANGE = Change(0, 0, 0, 0, 0)
+
+
 def publish(
     database: Database,
     tables: Mapping[str, Table],

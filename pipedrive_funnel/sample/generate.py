@@ -1,6 +1,6 @@
 """Write the synthetic Pipedrive export that ships with the project.
 
-    python -m pipedrive_funnel.sample                           # the six files in seeds/
+    python -m pipedrive_funnel.sample                           # the files in seeds/
     python -m pipedrive_funnel.sample --out DIR --scale 100     # 100 times the deals, to benchmark
 
 Every person, deal and call is invented. Only the monthly report is not left to chance: the funnel
@@ -11,7 +11,9 @@ How: deals enter stage 1 in the months the report asks for and are created some 
 Then, stage by stage and call by call, every deal draws the time at which it would like to go on,
 and each month takes the number of deals it needs: first those that wish for that very month, then
 the nearest ones (``assign``). A deal that no month takes skips the stage. Owners, lost reasons,
-other activities and a handful of oddities follow; none of them changes a first entry.
+other activities and a handful of oddities follow; none of them changes a first entry. What the
+deals are worth, and whether they were won, stands beside the log and is drawn by itself: it changes
+no other file.
 
 Times are whole seconds since 1970-01-01 UTC and 0 stands for "never". Only integers are drawn
 and every sort is stable or without ties: floating point and unstable sorts may differ between
@@ -115,6 +117,19 @@ N_USERS = 1_787
 N_HANDOVERS = 505  # deals that change hands once
 N_OPEN_DEALS = 100  # deals without a lost reason
 
+# --- what deals are worth, and how they end -------------------------------------------------------
+
+PIPELINES = ("Sales", "Partners")  # the first is the funnel's; nobody has used the other one yet
+STAGE_PROBABILITIES = (5, 10, 20, 40, 60, 80, 100, 100, 100)  # in per cent, one a stage
+WON_AMONG_CLOSED = (1, 2, 4, 8, 15, 40, 90, 95, 98)  # in per cent, by the furthest stage
+CURRENCIES = ("EUR", "EUR", "EUR", "USD")  # one is drawn for each deal
+VALUES = (500, 40_000)  # of deals, in steps of 50
+N_WITHOUT_VALUE = 20
+N_ORGANIZATIONS = 600
+COMPANY_KINDS = ("Works", "Trading", "Labs", "Logistics", "Foods", "Systems")
+GIVEN_PROBABILITY = 10  # one deal in so many has a probability of its own
+STATES = 10_000  # the stream of random numbers of the first chunk; those below are taken
+
 # --- oddities of real exports ---------------------------------------------------------------------
 
 N_CREATED_TWICE = 5  # deals with a second add_time
@@ -145,6 +160,7 @@ USUAL_LAG = (2 * DAY, 68 * DAY)  # of nearly all deals, most of them near the mi
 STAGE_GAP = (1 * DAY, 30 * DAY)  # from one change of a deal to the next
 FIRST_OWNER_GAP = (5 * MINUTE, 36 * HOUR)  # from creation to first owner: always before stage 1
 SECOND_CREATION_GAP = (10 * MINUTE, 40 * HOUR)
+CLOSING_LAG = (60 * DAY, 200 * DAY)  # from creation to the day on which closing is expected
 CALL_WINDOW = 21 * DAY  # a call is due within this time after the stage entry that prompts it
 USERS_MODIFIED = _seconds("2024-01-02", "2024-10-29")
 
@@ -387,6 +403,16 @@ def _iso(times: np.ndarray) -> np.ndarray:
     return np.datetime_as_string(times.astype("datetime64[s]"))
 
 
+def _spaced(times: np.ndarray) -> np.ndarray:
+    """Format seconds since 1970 as ``2024-01-31 23:59:59``."""
+    return np.char.replace(_iso(times), "T", " ")
+
+
+def _day(times: np.ndarray) -> np.ndarray:
+    """Format seconds since 1970 as ``2024-01-31``."""
+    return np.datetime_as_string(times.astype("datetime64[s]").astype("datetime64[D]"))
+
+
 def make_chunk(seed: int, chunk: int) -> dict[str, pd.DataFrame]:
     """Make one calibrated set of deals and activities, as the export shows it, by table name."""
     rng = _rng(seed, 1 + chunk)
@@ -402,7 +428,7 @@ def make_chunk(seed: int, chunk: int) -> dict[str, pd.DataFrame]:
     keys = np.array([key for key, _ in FIELDS])
     change_log = {
         "deal_id": deal_ids[deal],
-        "change_time": np.char.replace(_iso(time), "T", " "),
+        "change_time": _spaced(time),
         "changed_field_key": keys[field],
         "new_value": np.where(field == ADD_TIME, _iso(time), value.astype(str)),
     }
@@ -414,7 +440,58 @@ def make_chunk(seed: int, chunk: int) -> dict[str, pd.DataFrame]:
         "done": activities["done"],
         "due_to": _iso(activities["due"].to_numpy()),
     }
-    return {"deal_changes": pd.DataFrame(change_log), "activity": pd.DataFrame(activity)}
+    return {
+        "deal_changes": pd.DataFrame(change_log),
+        "activity": pd.DataFrame(activity),
+        "deals": make_states(_rng(seed, STATES + chunk), deals, log, deal_ids),
+    }
+
+
+def make_states(
+    rng: np.random.Generator, deals: Deals, log: np.ndarray, deal_ids: np.ndarray
+) -> pd.DataFrame:
+    """Draw what the deals are worth and how they ended: who has a lost reason is closed."""
+    furthest = np.where(deals.entries > NEVER, np.arange(1, len(STAGES) + 1), 0).max(axis=1)
+    entries = log[log[:, 2] == STAGE_ID]
+    stage = np.zeros(N_DEALS, dtype=np.int64)
+    stage[entries[:, 0]] = entries[:, 3]  # the last one of each deal: the log is in time order
+    closed = np.full(N_DEALS, NEVER)
+    reasons = log[log[:, 2] == LOST_REASON]
+    closed[reasons[:, 0]] = reasons[:, 1]
+    is_closed = closed > NEVER
+    chance = np.array(WON_AMONG_CLOSED)[furthest - 1]
+    is_won = is_closed & (rng.integers(0, 100, size=N_DEALS) < chance)
+    is_lost = is_closed & ~is_won
+
+    value = rng.integers(VALUES[0] // 50, VALUES[1] // 50, size=N_DEALS) * 50
+    has_value = np.ones(N_DEALS, dtype=bool)
+    has_value[rng.choice(N_DEALS, N_WITHOUT_VALUE, replace=False)] = False
+    probability = rng.integers(1, 20, size=N_DEALS) * 5
+    is_given = rng.integers(0, GIVEN_PROBABILITY, size=N_DEALS) == 0
+    expected = deals.created + rng.integers(*CLOSING_LAG, size=N_DEALS)
+    has_date = rng.integers(0, 5, size=N_DEALS) > 0
+    names, kinds = LAST_NAMES.split(), np.array(COMPANY_KINDS)
+    name = np.array(names)[rng.integers(0, len(names), size=N_DEALS)]
+    kind = kinds[rng.integers(0, len(kinds), size=N_DEALS)]
+    table = {
+        "deal_id": deal_ids[:N_DEALS],
+        "title": np.char.add(np.char.add(name, " "), kind),
+        "pipeline_id": 1,
+        "stage_id": stage,
+        "status": np.select([is_won, is_lost], ["won", "lost"], "open"),
+        "value": np.where(has_value, np.char.add(value.astype(str), ".00"), ""),
+        "currency": np.array(CURRENCIES)[rng.integers(0, len(CURRENCIES), size=N_DEALS)],
+        "probability": np.where(is_given, probability.astype(str), ""),
+        "expected_close_date": np.where(has_date, _day(expected), ""),
+        "won_time": np.where(is_won, _spaced(closed), ""),
+        "lost_time": np.where(is_lost, _spaced(closed), ""),
+        "close_time": np.where(is_closed, _spaced(closed), ""),
+        "org_id": rng.integers(1, N_ORGANIZATIONS + 1, size=N_DEALS),
+        "is_deleted": False,
+        "is_archived": False,
+        "custom_fields": "",
+    }
+    return pd.DataFrame(table)
 
 
 def make_users(seed: int) -> pd.DataFrame:
@@ -452,6 +529,14 @@ def make_lists(seed: int) -> dict[str, pd.DataFrame]:
     return {
         "activity_types": pd.DataFrame(types, columns=["id", "name", "active", "type"]),
         "fields": pd.DataFrame(fields, columns=["ID", "FIELD_KEY", "NAME", "FIELD_VALUE_OPTIONS"]),
+        "pipeline_stages": pd.DataFrame(
+            [(id, 1, id, chance) for id, chance in enumerate(STAGE_PROBABILITIES, 1)],
+            columns=["stage_id", "pipeline_id", "order_nr", "deal_probability"],
+        ),
+        "pipelines": pd.DataFrame(
+            [(id, name, id, False) for id, name in enumerate(PIPELINES, 1)],
+            columns=["pipeline_id", "pipeline_name", "order_nr", "is_deleted"],
+        ),
         "stages": pd.DataFrame(enumerate(STAGES, 1), columns=["stage_id", "stage_name"]),
         "users": make_users(seed),
     }
@@ -465,7 +550,7 @@ def _write(tables: dict[str, pd.DataFrame], out: Path, append: bool = False) -> 
 
 
 def write_sample(out: Path, scale: int = 1, seed: int = SEED) -> None:
-    """Write the six files to ``out``; chunk by chunk, so memory does not grow with ``scale``."""
+    """Write the files to ``out``; chunk by chunk, so memory does not grow with ``scale``."""
     out.mkdir(parents=True, exist_ok=True)
     _write(make_lists(seed), out)
     for chunk in range(scale):
@@ -473,7 +558,7 @@ def write_sample(out: Path, scale: int = 1, seed: int = SEED) -> None:
 
 
 def is_sample(directory: Path) -> bool:
-    """Tell whether a directory has the six files as they were shipped."""
+    """Tell whether a directory has the files as they were shipped."""
     with tempfile.TemporaryDirectory() as shipped:
         write_sample(Path(shipped))
         return all(
@@ -503,7 +588,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line; exits 2 if an argument makes no sense or the directory cannot be written."""
     parser = argparse.ArgumentParser(
         prog="python -m pipedrive_funnel.sample",
-        description="Write a synthetic Pipedrive export: six CSV files, the same on every run.",
+        description="Write a synthetic Pipedrive export: CSV files, the same on every run.",
     )
     parser.add_argument(
         "--out",

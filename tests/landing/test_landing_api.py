@@ -52,7 +52,7 @@ from tests.support.pipedrive_account import PARTNERS, SALES, Account, random_acc
 from tests.support.pipedrive_server import Answer, Fault, PipedriveServer
 from tests.support.warehouse import EXPORT_TABLES, PROJECT, Outcome, Warehouse
 
-LISTS = 7  # requests before the first change log, where every list fits on a page
+LISTS = 8  # requests before the first change log, where every list fits on a page
 FOREVER = 1_000  # times
 
 
@@ -256,6 +256,7 @@ def test_an_account_without_deals_lands_and_then_gets_one(
     warehouse, account = new_warehouse(gateway, core=True), Account()
     server = serve(account, empty_is_null=True)
     account.users, account.activity_types, account.stages, account.deal_fields = [], [], [], []
+    account.pipelines = []
     land(warehouse, server)
     assert_raw_is(warehouse, account)
     assert not any(landed_rows(warehouse).values())

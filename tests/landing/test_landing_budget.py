@@ -44,7 +44,7 @@ from tests.support.warehouse import Warehouse
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
-LISTS = 95  # tokens of a landing that reads one page of each list
+LISTS = 100  # tokens of a landing that reads one page of each list
 FOREVER = 10_000  # times
 
 

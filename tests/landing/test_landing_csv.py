@@ -21,7 +21,14 @@ from pipedrive_funnel.warehouse import DatabaseError
 from tests.support.command import Done, run_command, run_in_a_process
 from tests.support.landed import LANDED
 from tests.support.landing import TABLES, Row, land_files, landing_database, raw_state
-from tests.support.warehouse import EXPORT_TABLES, MODELS, REPORT, Warehouse, sample_files
+from tests.support.warehouse import (
+    EXPORT_TABLES,
+    MODELS,
+    OPTIONAL_TABLES,
+    REPORT,
+    Warehouse,
+    sample_files,
+)
 
 DAY = [datetime(2024, 5, day, 12, 30, 0, 250_000) for day in range(1, 10)]  # times of landings
 EXPORT = {  # rows by table
@@ -361,6 +368,7 @@ def test_the_raw_tables_are_those_of_the_contract(warehouse: Warehouse, export: 
     types = {
         *(("BIGINT", "BIGINT"), ("VARCHAR", "TEXT"), ("TEXT", "TEXT"), ("BOOLEAN", "BOOLEAN")),
         *(("TIMESTAMP", "TIMESTAMP"), ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP")),
+        *(("DECIMAL(18,3)", "DECIMAL(18, 3)"), ("NUMERIC", "DECIMAL(18, 3)")),
     }
     rows = fetch(
         warehouse,
@@ -372,7 +380,9 @@ def test_the_raw_tables_are_those_of_the_contract(warehouse: Warehouse, export: 
         found.setdefault(table, {})[column] = dict(types)[type_]
     contract = {name: list(table.columns.items()) for name, table in TABLES.items()}
     assert {name: list(columns.items()) for name, columns in found.items()} == contract
-    assert sorted(found) == sorted([*EXPORT_TABLES, "rejected_rows", "removed_changes"])
+    assert sorted(found) == sorted(
+        [*EXPORT_TABLES, *OPTIONAL_TABLES, "rejected_rows", "removed_changes"]
+    )
 
 
 def test_the_raw_tables_are_described_on_postgres(on_postgres: Warehouse, export: Export):
@@ -459,7 +469,7 @@ def test_the_command_says_what_became_of_every_row(warehouse: Warehouse, export:
     option = "" if warehouse.gateway == "duckdb" else " GATEWAY=postgres"
     source = f" SOURCE={export.path}"
     assert done.out.endswith(f"\n  make dev{option}\n  make refresh{option}{source}\n")
-    assert Counter(len(rows) for rows in landed(warehouse).values()) == {3: 6, 1: 1}
+    assert Counter(len(rows) for rows in landed(warehouse).values()) == {3: 6, 1: 1, 0: 3}
 
 
 def test_a_bad_export_leaves_the_database_alone(warehouse: Warehouse, export: Export):
@@ -571,3 +581,61 @@ def test_a_full_disk(on_duckdb: Warehouse, export: Export):
     changed = export.land(on_duckdb, DAY[1])["deal_changes"]
     assert changed == Change(250_003, 250_000, 3, 0, 0)
     assert schemas(on_duckdb) == {"pipedrive_raw", "pipedrive_ops"}  # nothing on its way is left
+
+
+# --- what deals are worth, which an export may lack -----------------------------------------------
+
+STATES = {
+    "deals": [
+        "1001,Reed Works,1,1,won,1250.5,EUR,,2024-05-01,2024-05-02 09:00:00,,,7,False,False,",
+        "1002,,1,2,open,,USD,35,,,,,,,,",
+    ],
+    "pipelines": ["1,Sales,1,False"],
+    "pipeline_stages": ["1,1,1,10", "2,1,2,"],
+}
+
+
+def test_the_list_of_deals_lands_and_touches_its_deals(warehouse: Warehouse, export: Export):
+    export.rows |= STATES
+    export.land(warehouse, DAY[0])
+    found = fetch(
+        warehouse, "SELECT deal_id, status, value, probability FROM pipedrive_raw.deals ORDER BY 1"
+    )
+    assert [tuple(map(str, row)) for row in found] == [
+        ("1001", "won", "1250.500", "None"),
+        ("1002", "open", "None", "35"),
+    ]
+    export.rows["deals"] = [STATES["deals"][0], STATES["deals"][1].replace("open", "lost")]
+    changes = export.land(warehouse, DAY[1])
+    assert (changes["deals"].landed, changes["deals"].unchanged) == (1, 1)
+    arrived = fetch(
+        warehouse, f"SELECT deal_id FROM pipedrive_raw.deals WHERE loaded_at >= '{DAY[1]}'"
+    )
+    assert [row[0] for row in arrived] == [1002]
+
+
+def test_an_export_that_no_longer_has_the_list_of_deals_is_no_mistake_unseen(
+    warehouse: Warehouse, export: Export
+):
+    """Its rows would be out of date, and are not dropped without a word."""
+    export.rows |= STATES
+    export.land(warehouse, DAY[0])
+    for name in OPTIONAL_TABLES:
+        export.rows.pop(name)
+        (export.path / f"{name}.csv").unlink()
+    with pytest.raises(TooManyRemovals, match="deals: 2 of the 2 rows"):
+        export.land(warehouse, DAY[1])
+    assert fetch(warehouse, "SELECT COUNT(*) FROM pipedrive_raw.deals") == [(2,)]
+    export.land(warehouse, DAY[1], allow_removals=True)
+    assert fetch(warehouse, "SELECT COUNT(*) FROM pipedrive_raw.deals") == [(0,)]
+
+
+def test_six_files_land_without_a_word_about_the_others(warehouse: Warehouse, export: Export):
+    done = run_command(warehouse, "land", "csv", export.write())
+    assert done.code == 0, done.err
+    assert not [line for line in done.lines if line.split()[:1] == ["deals"]]
+    export.rows |= STATES
+    done = run_command(warehouse, "land", "csv", export.write())
+    assert [line.split()[:3] for line in done.lines if line.split()[:1] == ["deals"]] == [
+        ["deals", "2", "2"]
+    ]

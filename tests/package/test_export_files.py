@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.contract import FUNNEL_STEPS, TYPES
+from pipedrive_funnel.contract import FUNNEL_STEPS, TYPES, file_columns, read_tables
 from pipedrive_funnel.export.check import STEPS_FILE, check_file, check_steps
-from tests.support.warehouse import Warehouse, copy_project
+from pipedrive_funnel.sample import generate as sample
+from tests.support.warehouse import OPTIONAL_TABLES, Warehouse, copy_project
 
 COLUMNS = {
     "id": "BIGINT",
@@ -298,7 +301,7 @@ def test_every_form_of_a_time_is_the_same_on_both_engines(postgres_server: dict[
 
 def test_the_shipped_files_are_fine(capsys: pytest.CaptureFixture[str]):
     assert main(["check"]) == 0
-    assert capsys.readouterr().out.startswith("7 files in ")
+    assert capsys.readouterr().out.startswith("10 files in ")
 
 
 @pytest.mark.parametrize(
@@ -441,7 +444,7 @@ def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.Capt
     seeds = copy_project(tmp_path / "project") / "seeds"
     (seeds / "funnel_steps.csv").unlink()
     assert main(["check", str(seeds)]) == 0
-    assert capsys.readouterr().out.startswith("6 files in ")
+    assert capsys.readouterr().out.startswith("9 files in ")
 
 
 def test_the_command_names_every_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -509,3 +512,60 @@ def test_bad_values_stop_the_plan_before_anything_is_touched(tmp_path: Path):
     for name, (_, defect) in BAD_SEEDS.items():
         assert f"validexportfile: seeds/{name}.csv, {defect}" in plan.stdout
     assert not list(tmp_path.rglob("*.duckdb"))
+
+
+# --- the list of deals ----------------------------------------------------------------------------
+
+DEALS = read_tables()["deals"].columns
+DEALS_HEADER = ",".join(file_columns(DEALS))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "1,,1,2,gewonnen,10,EUR,,,,,,,,,",
+            "column status holds 'gewonnen'. Write open, won or lost.",
+        ),
+        ("1,,1,2,won,1e400,EUR,,,,,,,,,", "column value holds '1e400', which is no DECIMAL(18, 3)"),
+        ("1,,1,2,won,1.2345,EUR,,,,,,,,,", "an amount with three decimals at most"),
+        ("1,,1,2,won,10,euro,,,,,,,,,", "column currency holds 'euro'. Write the three letters"),
+        ("1,,1,2,won,10,EUR,half,,,,,,,,", "column probability holds 'half', which is no BIGINT"),
+        ("1,,1,2,won,10,EUR,,0202-01-01,,,,,,,", "column expected_close_date holds '0202-01-01'"),
+        (f"1,,1,2,won,10,EUR,,,,,,,,,{'[' * 65 + ']' * 65}", "holds JSON of 65 levels"),
+    ],
+)
+def test_a_deal_that_makes_no_sense_is_named(tmp_path: Path, row: str, said: str):
+    path = tmp_path / "deals.csv"
+    path.write_text(f"{DEALS_HEADER}\n{row}\n")
+    (defect,) = check_file(path, DEALS, "deals.csv")
+    assert defect.startswith("deals.csv, line 2: ")
+    assert said in defect
+
+
+def test_an_export_may_lack_what_deals_are_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    for name in OPTIONAL_TABLES:
+        (seeds / f"{name}.csv").unlink()
+    assert main(["check", str(seeds)]) == 0
+    assert capsys.readouterr().out.startswith("7 files in ")
+
+
+def test_a_list_of_deals_of_another_export_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Whoever copies six files over the sample has its list of deals beside their log."""
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    sample.main(["--out", str(tmp_path / "other"), "--seed", "7"])
+    shutil.copyfile(tmp_path / "other" / "deal_changes.csv", seeds / "deal_changes.csv")
+    assert main(["check", str(seeds)]) == 1
+    said = capsys.readouterr().out
+    assert re.search(
+        r"seeds/deals\.csv: [\d,]+ of 1,995 deals are not in deal_changes\.csv, so it is of "
+        r"another export\. Put yours in its place, or leave nothing but its header\.",
+        said,
+    )
+    (seeds / "deals.csv").write_text(DEALS_HEADER + "\n")
+    assert main(["check", str(seeds)]) == 0

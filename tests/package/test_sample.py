@@ -17,7 +17,11 @@ HEADERS = {
     "activity": "activity_id,type,assigned_to_user,deal_id,done,due_to",
     "activity_types": "id,name,active,type",
     "deal_changes": "deal_id,change_time,changed_field_key,new_value",
+    "deals": "deal_id,title,pipeline_id,stage_id,status,value,currency,probability,"
+    "expected_close_date,won_time,lost_time,close_time,org_id,is_deleted,is_archived,custom_fields",
     "fields": "ID,FIELD_KEY,NAME,FIELD_VALUE_OPTIONS",
+    "pipelines": "pipeline_id,pipeline_name,order_nr,is_deleted",
+    "pipeline_stages": "stage_id,pipeline_id,order_nr,deal_probability",
     "stages": "stage_id,stage_name",
     "users": "id,name,email,modified",
 }
@@ -30,7 +34,7 @@ def expected_report() -> pd.DataFrame:
 
 
 def read(directory: Path) -> dict[str, pd.DataFrame]:
-    """Read the six files of a directory; every value stays text, an empty one stays empty."""
+    """Read the files of a directory; every value stays text, an empty one stays empty."""
     return {
         name: pd.read_csv(directory / f"{name}.csv", dtype=str, keep_default_na=False)
         for name in HEADERS
@@ -148,7 +152,10 @@ def test_rows(tables, entries, activity):
         "activity": 4_579,
         "activity_types": 4,
         "deal_changes": 15_301,
+        "deals": 1_995,
         "fields": 4,
+        "pipelines": 2,
+        "pipeline_stages": 9,
         "stages": 9,
         "users": 1_787,
     }
@@ -343,19 +350,48 @@ def test_scale_3_is_three_times_the_sample(scaled, tables):
     assert moments > 2.9 * tables["deal_changes"]["change_time"].nunique(), "a copy, not new deals"
 
 
+def test_deals_are_worth_something_and_end(tables, log, entries):
+    """The list of deals agrees with the log, which does not say how a deal has ended."""
+    deals = tables["deals"].astype({"deal_id": int}).set_index("deal_id")
+    of_log = log.astype({"deal_id": int}).groupby("deal_id")
+    assert {*deals.index} == {*of_log.groups}
+    last = entries.astype({"deal_id": int}).groupby("deal_id")["stage"].last()
+    assert (deals["stage_id"].astype(int) == last.reindex(deals.index)).all()
+    assert (deals["pipeline_id"] == "1").all()
+
+    closed = deals["status"] != "open"
+    assert deals["status"].value_counts().to_dict() == {"won": 1_153, "lost": 742, "open": 100}
+    last_change = of_log["time"].max().reindex(deals.index)
+    assert (times(deals.loc[closed, "close_time"]) == last_change[closed]).all()
+    assert (deals.loc[~closed, ["won_time", "lost_time", "close_time"]] == "").all(axis=None)
+    for status, column in (("won", "won_time"), ("lost", "lost_time")):
+        is_it = deals["status"] == status
+        assert (deals.loc[is_it, column] == deals.loc[is_it, "close_time"]).all()
+        assert (deals.loc[~is_it, column] == "").all()
+    furthest = entries.astype({"deal_id": int}).groupby("deal_id")["stage"].max()
+    won = (deals["status"] == "won").groupby(furthest).mean()
+    assert won[[1, 5, 9]].is_monotonic_increasing  # who gets far is won
+
+    values = deals.loc[deals["value"] != "", "value"].astype(float)
+    assert len(values) == 1_995 - 20
+    assert values.between(500, 40_000).all()
+    assert 0.7 < (deals["currency"] == "EUR").mean() < 0.8
+    assert {*deals["currency"]} == {"EUR", "USD"}
+
+
 def test_scaled_files_begin_with_the_sample(scaled):
     for name in HEADERS:
         small = (sample_files() / f"{name}.csv").read_bytes()
         large = (scaled / f"{name}.csv").read_bytes()
         assert large.startswith(small)
-        assert (large == small) == (name not in ("activity", "deal_changes")), name
+        assert (large == small) == (name not in ("activity", "deal_changes", "deals")), name
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_seed_gives_the_report(tmp_path, seed):
     sample.main(["--out", str(tmp_path), "--seed", str(seed)])
     pd.testing.assert_frame_equal(report(read(tmp_path)), expected_report(), check_names=False)
-    for name in ("activity", "deal_changes", "users"):
+    for name in ("activity", "deal_changes", "deals", "users"):
         written = (tmp_path / f"{name}.csv").read_bytes()
         assert written != (sample_files() / f"{name}.csv").read_bytes()
 

@@ -27,6 +27,9 @@ DEALS = "pipedrive_analytics.fct_deals"
 CONVERSION = "pipedrive_analytics.rep_sales_funnel_conversion"
 COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
 DEAL_STEPS = "pipedrive_analytics.fct_deal_funnel_steps"
+STATUSES = "pipedrive_analytics.fct_deal_status_history"
+OUTCOMES = "pipedrive_analytics.rep_deal_outcomes_monthly"
+PIPELINE = "pipedrive_analytics.rep_pipeline_monthly"
 TRANSITIONS = "pipedrive_analytics.rep_stage_transitions"
 TIME_IN_STAGE = "pipedrive_analytics.rep_time_in_stage"
 TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
@@ -60,7 +63,10 @@ RAW_COLUMNS = {
             "loaded_at": "change_time",
         },
     ),
+    "stg_deals": ("deals", {"deal_id": "deal_id"}),
     "stg_fields": ("fields", {"field_key": "field_key"}),
+    "stg_pipelines": ("pipelines", {"pipeline_id": "pipeline_id"}),
+    "stg_pipeline_stages": ("pipeline_stages", {"stage_id": "stage_id"}),
     "stg_stages": ("stages", {"stage_id": "stage_id"}),
     "stg_users": ("users", {"user_id": "id"}),
     "stg_funnel_steps": ("funnel_steps", {}),
@@ -263,6 +269,9 @@ CASES = [
             f"CREATE VIEW {{{view}}} AS SELECT * FROM {{{view}}}_all OFFSET 1",
         )
         for view in (
+            "stg_deals",
+            "stg_pipelines",
+            "stg_pipeline_stages",
             "stg_activity",
             "stg_activity_types",
             "stg_deal_changes",
@@ -451,6 +460,84 @@ CASES = [
         "UPDATE {rep_funnel_cohorts} SET median_days_to_reach = -1 "
         "WHERE cohort_month = '2024-02-01' AND funnel_step = 9",
     ),
+    # status and value: a word that is none, a time without its status, a count, a sum, an age
+    Case(
+        "pipedrive_staging.stg_deals",
+        "accepted_values",
+        "UPDATE {deals} SET status = 'gewonnen' WHERE deal_id = (SELECT MIN(deal_id) FROM {deals})",
+    ),
+    Case(
+        DEALS,
+        "accepted_values",
+        "UPDATE {fct_deals} SET status = 'gewonnen', won_at = NULL, lost_at = NULL "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals})",
+    ),
+    Case(
+        DEALS,
+        "forall",
+        "UPDATE {fct_deals} SET won_at = created_at WHERE status = 'open'",
+        rows=100,
+    ),
+    Case(
+        STATUSES,
+        "accepted_values",
+        "UPDATE {fct_deal_status_history} SET status = 'deleted' "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals}) AND is_current",
+    ),
+    Case(
+        STATUSES,
+        "forall",
+        "UPDATE {fct_deal_status_history} SET valid_to = valid_from "
+        "WHERE deal_id = (SELECT MIN(deal_id) FROM {fct_deals}) AND is_current",
+    ),
+    Case(
+        OUTCOMES,
+        "accepted_values",
+        "UPDATE {rep_deal_outcomes_monthly} SET counted_by = 'month' "
+        "WHERE counted_by = 'creation' AND month = '2024-03-01' AND currency = 'USD'",
+    ),
+    Case(
+        OUTCOMES,
+        "non_negative",
+        "UPDATE {rep_deal_outcomes_monthly} SET median_days_to_win = -1 "
+        "WHERE counted_by = 'closing' AND month = '2024-06-01' AND currency = 'USD'",
+    ),
+    Case(
+        OUTCOMES,
+        "forall",
+        "UPDATE {rep_deal_outcomes_monthly} SET won_deals_count = won_deals_count + 1 "
+        "WHERE counted_by = 'closing' AND month = '2024-06-01' AND currency = 'USD'",
+    ),
+    Case(
+        OUTCOMES,
+        "totals_conserved",
+        "UPDATE {rep_deal_outcomes_monthly} SET deals_count = deals_count + 1 "
+        "WHERE counted_by = 'creation' AND month = '2024-06-01' AND currency = 'USD'",
+    ),
+    Case(
+        OUTCOMES,
+        "totals_conserved",
+        "UPDATE {rep_deal_outcomes_monthly} SET won_value = won_value + 1 "
+        "WHERE counted_by = 'closing' AND month = '2024-06-01' AND currency = 'USD'",
+    ),
+    Case(
+        PIPELINE,
+        "non_negative",
+        "UPDATE {rep_pipeline_monthly} SET median_age_days = -1 "
+        "WHERE month = '2024-06-01' AND currency = 'USD' AND stage_id = 3",
+    ),
+    Case(
+        PIPELINE,
+        "totals_conserved",
+        "DELETE FROM {rep_pipeline_monthly} "
+        "WHERE month = '2024-06-01' AND currency = 'USD' AND stage_id = 3",
+    ),
+    Case(
+        "pipedrive_analytics.rep_forecast_monthly",
+        "totals_conserved",
+        "UPDATE {rep_forecast_monthly} SET deals_count = deals_count + 1 "
+        "WHERE month = '2024-08-01' AND currency = 'USD'",
+    ),
     # deals and steps: none of the countings, no time, seconds that run back, a lost step
     Case(
         DEAL_STEPS,
@@ -574,7 +661,7 @@ CASES = [
         CHECKS,
         "accepted_values",
         "UPDATE {dim_data_quality_checks} SET severity = 'error' WHERE severity = 'info'",
-        rows=16,
+        rows=23,
     ),
     Case(
         QUALITY,

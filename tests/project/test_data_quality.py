@@ -122,6 +122,9 @@ def test_the_sample_holds_what_is_usual_in_exports(sample: Warehouse) -> None:
         "late_first_stages": "1995",
         "skipped_stages": "2507",
         "lost_reasons_in_last_stage": "307",
+        "deals_without_value": "20",
+        "overdue_closings": "80",
+        "open_without_date": "20",
     }
     assert report.loc["unknown_deals", ["rows_count", "share", "deals_count"]].to_list() == [
         *("40", "0.0087", "40"),
@@ -142,7 +145,45 @@ class Spoiling:
 REJECTS = "('a', 'users', 'users.csv', 7, 'id', 'no BIGINT', 'x', '2024-01-01')"
 ONE_ACTIVITY = "activity_id = (SELECT MAX(activity_id) FROM {int_activities})"
 ONE_DEAL = "deal_id = (SELECT MIN(deal_id) FROM {fct_deals})"
+A_WON_DEAL = "deal_id = (SELECT MIN(deal_id) FROM {int_deals} WHERE status = 'won')"
 SPOILINGS = [
+    Spoiling("closed_without_time", "UPDATE {int_deals} SET closed_at = NULL WHERE " + A_WON_DEAL),
+    Spoiling("open_with_closing_time", "UPDATE {deals} SET status = 'open' WHERE " + A_WON_DEAL),
+    Spoiling(
+        "status_contradicts_log",
+        "UPDATE {int_deals} SET logged_status = 'lost' WHERE " + A_WON_DEAL,
+    ),
+    Spoiling(
+        "status_contradicts_log",
+        "UPDATE {int_deals} SET logged_status = 'won' WHERE " + A_WON_DEAL,
+        rows=0,
+    ),
+    Spoiling(
+        "closed_before_creation",
+        "UPDATE {int_deals} SET closed_at = created_at - INTERVAL '1' SECOND WHERE " + A_WON_DEAL,
+    ),
+    Spoiling("negative_values", "UPDATE {int_deals} SET value = -1 WHERE " + A_WON_DEAL),
+    Spoiling("negative_values", "UPDATE {int_deals} SET value = 0 WHERE " + A_WON_DEAL, rows=0),
+    Spoiling(
+        "deals_without_value",
+        "UPDATE {int_deals} SET value = NULL WHERE value = (SELECT MAX(value) FROM {int_deals})",
+        rows=3,
+    ),
+    Spoiling(
+        "open_without_date",
+        "UPDATE {int_deals} SET expected_close_date = NULL WHERE status = 'open' AND "
+        "expected_close_date = (SELECT MIN(expected_close_date) FROM {int_deals} "
+        "WHERE status = 'open')",
+    ),
+    Spoiling("unknown_statuses", "UPDATE {fct_deals} SET status = NULL WHERE status = 'lost'"),
+    Spoiling("deals_without_log", "DELETE FROM {int_deals} WHERE " + A_WON_DEAL),
+    Spoiling("deleted_deals", "UPDATE {deals} SET is_deleted = TRUE WHERE " + A_WON_DEAL),
+    Spoiling("unknown_pipelines", "UPDATE {fct_deals} SET pipeline_id = 9 WHERE " + ONE_DEAL),
+    Spoiling(
+        "overdue_closings",
+        "UPDATE {fct_deals} SET expected_close_date = '2027-01-01' WHERE status = 'open'",
+        rows=-80,
+    ),
     Spoiling(
         "activities_without_due_time",
         "UPDATE {int_activities} SET due_timestamp = NULL WHERE " + ONE_ACTIVITY,

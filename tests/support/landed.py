@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tests.support.warehouse import EXPORT_TABLES, Warehouse
+from tests.support.warehouse import EXPORT_TABLES, OPTIONAL_TABLES, Warehouse
 
 # Random deals walk through stages that are no step, and the account has a second pipeline
 ANY_STAGES = {"SQLMESH__VARIABLES__ENTRIES_OUTSIDE_FUNNEL_AT_MOST": "1"}
@@ -15,7 +15,7 @@ def create_raw_tables(warehouse: Warehouse) -> None:
     """Create the tables, empty, with the columns and types of the contract."""
     adapter = warehouse.context.engine_adapter
     adapter.create_schema("pipedrive_raw")
-    for table in (*EXPORT_TABLES, "rejected_rows", "removed_changes"):
+    for table in (*EXPORT_TABLES, *OPTIONAL_TABLES, "rejected_rows", "removed_changes"):
         name = f"pipedrive_raw.{table}"
         adapter.create_table(name, warehouse.model(name).columns_to_types_or_raise)
 

@@ -6,11 +6,13 @@ What a text means is worked out here once more, without the patterns of the cont
 from __future__ import annotations
 
 import re
+import string
 import typing as t
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -36,7 +38,16 @@ LANDED = {  # what the database has before, by table
         ["1001", "2024-04-01 08:00:00", "add_time", "2024-04-01 08:00:00"],
         ["1001", "2024-04-02 08:00:00", "stage_id", "1"],
     ],
+    "deals": [
+        [
+            *("1001", "Reed Works", "1", "2", "won", "1250.50", "EUR", "80", "2024-05-01"),
+            *("2024-05-02 09:00:00", "", "2024-05-02 09:00:00", "7", "False", "False", '{"a": 1}'),
+        ],
+        ["1002", "", "", "", "", "", "", *[""] * 9],
+    ],
     "fields": [["1", "stage_id", "Stage", ""], ["2", "lost_reason", "", '[{"id": 1}]']],
+    "pipelines": [["1", "Sales", "1", "False"], ["2", "", "", ""]],
+    "pipeline_stages": [["1", "1", "1", "10"], ["2", "1", "2", ""]],
     "stages": [["1", "Lead"], ["2", "Qualified"], ["3", "Won"]],
     "users": [["7", "Ann", "ann@example.com", "2024-01-01"], ["8", "Bo", "", ""]],
 }
@@ -45,10 +56,21 @@ LANDED = {  # what the database has before, by table
 # --- what a text means ----------------------------------------------------------------------------
 
 
+def kind_of(column: str, type_: str) -> str:
+    """Return the name of a column that takes few of the texts of its type, or else the type."""
+    return column if column in ("status", "currency") else type_
+
+
 def meaning(type_: str, text: str) -> t.Any:
     """Return the value of a text in a column of a type, None if it is empty, or UNFIT."""
     if not text:
         return None
+    if type_ == "status":
+        return text if text in ("open", "won", "lost") else UNFIT
+    if type_ == "currency":
+        return text if len(text) == 3 and set(text) <= set(string.ascii_uppercase) else UNFIT
+    if type_ == "DECIMAL(18, 3)":
+        return amount(text)
     if type_ == "TEXT":
         return UNFIT if "\0" in text else text
     if type_ == "BOOLEAN":
@@ -62,6 +84,16 @@ def whole_number(text: str) -> t.Any:
     digits, point, rest = text.removeprefix("-").partition(".")
     is_one = digits.isascii() and digits.isdigit() and len(digits) <= (15 if point else 18)
     return int(text.removesuffix(".0")) if is_one and rest == point[:1].replace(".", "0") else UNFIT
+
+
+def amount(text: str) -> t.Any:
+    """Return an amount of up to 15 digits, and three behind the point."""
+    digits, point, rest = text.removeprefix("-").partition(".")
+    parts = [(digits, 15), *([(rest, 3)] if point else [])]
+    is_one = all(
+        part.isascii() and part.isdigit() and len(part) <= at_most for part, at_most in parts
+    )
+    return Decimal(text) if is_one else UNFIT
 
 
 def time_of(text: str) -> t.Any:
@@ -144,7 +176,9 @@ def values_of(table: Table, names: Sequence[str], fields: Sequence[str]) -> tupl
     if len(fields) != len(names) or any(map(NO_UTF8.search, fields)):
         return None, False
     texts = dict(zip(names, fields, strict=True))
-    values = tuple(meaning(type_, texts[name]) for name, type_ in table.data_columns.items())
+    values = tuple(
+        meaning(kind_of(name, type_), texts[name]) for name, type_ in table.data_columns.items()
+    )
     if UNFIT in values:
         return None, False
     is_complete = all(texts[name] for name in table.required)
@@ -247,6 +281,9 @@ XLSX = b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0b\xee\x9dh^\x01\0\0\x90\x04\0\0\x13\
 good = {
     "BIGINT": st.sampled_from(["1", "2", "7", "1001"]) | st.integers(0, 10**18 - 1).map(str),
     "BOOLEAN": st.sampled_from(["True", "false", "TRUE", ""]),
+    "DECIMAL(18, 3)": st.sampled_from(["0", "1250.5", "-3", "0.001", ""]),
+    "status": st.sampled_from(["open", "won", "lost", ""]),
+    "currency": st.sampled_from(["EUR", "USD", ""]),
     "TEXT": st.sampled_from(["meeting", "stage_id", "user_id", "lost_reason", "1", "2", "Ann"]),
     "TIMESTAMP": st.sampled_from(["2024-04-01 08:00:00", "2024-05-20", ""]),
 }
@@ -303,7 +340,7 @@ def files(draw: st.DrawFn, name: str) -> File:
     table = TABLES[name]
     is_tidy = draw(st.integers(0, 2)) == 0
     names = [*table.data_columns, *draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True))]
-    types = [table.data_columns.get(column, "TEXT") for column in names]
+    types = [kind_of(column, table.data_columns.get(column, "TEXT")) for column in names]
     landed = LANDED[name][: draw(st.sampled_from([9, 9, 9, 1, 0]))]
     rows = [[*fields, *[""] * (len(names) - len(fields))] for fields in landed]
     for _ in range(draw(st.integers(0, 4))):
@@ -319,7 +356,8 @@ def files(draw: st.DrawFn, name: str) -> File:
         names = [{one: other, other: one}.get(column, column) for column in names]
     rows = rows if is_tidy else [draw(ragged(row)) for row in rows]
 
-    damage = None if is_tidy else draw(st.sampled_from([*REFUSED, *[None] * 5 * len(REFUSED)]))
+    damages = [damage for damage in REFUSED if damage != "gone" or not table.is_optional]
+    damage = None if is_tidy else draw(st.sampled_from([*damages, *[None] * 5 * len(damages)]))
     has_no_quotes = damage == "open quote" or (not is_tidy and draw(st.integers(0, 5)) == 0)
     if has_no_quotes:  # so that no other text closes the one that is opened
         plain = str.maketrans("", "", '",\r\n')

@@ -17,11 +17,13 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pandas as pd
+from sqlglot import exp
 
-from tests.support.oracle import funnel
+from tests.support.oracle import deleted_deals, funnel
 
 Row = dict[str, t.Any]
 SECOND, DAY = timedelta(seconds=1), 86_400
+STATUSES = ("open", "won", "lost")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,25 @@ class Period:
 
 
 @dataclass(frozen=True)
+class State:
+    """A row of deals.csv; nothing is known of a deal that has none."""
+
+    title: str | None = None
+    pipeline: int | None = None
+    status: str | None = None
+    value: Fraction | None = None
+    currency: str | None = None
+    probability: int | None = None
+    expected: date | None = None
+    won: datetime | None = None
+    lost: datetime | None = None
+    closed: datetime | None = None
+    is_archived: bool | None = None
+
+
+@dataclass(frozen=True)
 class Deal:
-    """A deal, as the log describes it."""
+    """A deal, as the log describes it, and its state."""
 
     id: int
     created: datetime
@@ -85,6 +104,55 @@ class Deal:
     periods: list[Period]
     lost_reason: str | None
     lost_at: datetime | None
+    statuses: list[tuple[datetime, str]]  # as the log has them, each second once
+    last_logged_status: str | None
+    state: State
+
+    @property
+    def status(self) -> str | None:
+        """Whether the deal is open, won or lost: the list of deals says it, or else the log."""
+        return self.state.status or self.last_logged_status
+
+    @property
+    def closed_at(self) -> datetime | None:
+        """When the deal was won or lost."""
+        if self.status not in ("won", "lost"):
+            return None
+        listed = None
+        if self.state.status == self.status:
+            of_status = self.state.won if self.status == "won" else self.state.lost
+            listed = of_status or self.state.closed
+        if listed is None and self.last_logged_status == self.status:
+            listed = max(at for at, status in self.statuses)
+        return listed
+
+    def status_periods(self) -> list[tuple[datetime, str]]:
+        """Return since when the deal had which status."""
+        if self.statuses:
+            starts = list(self.statuses)
+            if self.created < starts[0][0]:
+                starts.insert(0, (self.created, "open"))
+        elif self.status == "open":
+            starts = [(self.created, "open")]
+        elif self.closed_at is not None and self.status is not None:
+            starts = [(self.closed_at, self.status)]
+            if self.created < self.closed_at:
+                starts.insert(0, (self.created, "open"))
+        else:
+            return []
+        return [
+            start for before, start in pairwise([(None, None), *starts]) if before[1] != start[1]
+        ]
+
+    def status_at(self, moment: datetime) -> str | None:
+        """Return the status that the deal had just before a moment."""
+        earlier = [status for at, status in self.status_periods() if at < moment]
+        return earlier[-1] if earlier else None
+
+    def stage_at(self, moment: datetime) -> int | None:
+        """Return the stage that the deal was in just before a moment."""
+        earlier = [entry.stage for entry in self.entries if entry.at < moment]
+        return earlier[-1] if earlier else None
 
     def first_entries(self) -> dict[int, datetime]:
         """Return when the deal first entered each of its stages."""
@@ -129,6 +197,17 @@ class Crm:
             for field, _, options in self.fields
             for option in json.loads(options or "[]")
         }
+        listed = export.get("deals", pd.DataFrame())
+        deleted = deleted_deals(export)
+        self.states = {int(row.deal_id): _state(row) for row in listed.itertuples()}
+        self.pipelines = {
+            int(row.pipeline_id): row
+            for row in export.get("pipelines", pd.DataFrame()).itertuples()
+        }
+        self.pipeline_stages = {
+            int(row.stage_id): row
+            for row in export.get("pipeline_stages", pd.DataFrame()).itertuples()
+        }
         self.activities = [
             Activity(
                 int(row.activity_id),
@@ -139,11 +218,13 @@ class Crm:
                 datetime.fromisoformat(row.due_to) if row.due_to else None,
             )
             for row in export["activity"].itertuples()
+            if int(row.deal_id) not in deleted
         ]
         log: dict[int, set[tuple[datetime, str, str | None]]] = defaultdict(set)
         for row in export["deal_changes"].itertuples():
             at = datetime.fromisoformat(row.change_time)
-            log[int(row.deal_id)].add((at, row.changed_field_key, row.new_value))
+            if int(row.deal_id) not in deleted:
+                log[int(row.deal_id)].add((at, row.changed_field_key, row.new_value))
         self.deals = [self._deal(deal, changes) for deal, changes in sorted(log.items())]
         self.report = funnel(export).report
 
@@ -155,6 +236,11 @@ class Crm:
         reason_at, reason = max(
             ((at, value or "") for at, value in of("lost_reason")), default=(None, "")
         )
+        statuses: dict[datetime, str] = {}
+        for at, status in of("status"):
+            if status in STATUSES:
+                statuses[at] = max(status, statuses.get(at, ""))
+        last_status = max(((at, value or "") for at, value in of("status")), default=(None, ""))[1]
         return Deal(
             id=deal,
             created=min((at for at, _ in of("add_time")), default=earliest),
@@ -163,6 +249,9 @@ class Crm:
             periods=_periods(sorted((at, int(user or "")) for at, user in of("user_id")), earliest),
             lost_reason=self.options.get(("lost_reason", reason), reason) if reason else None,
             lost_at=reason_at if reason else None,
+            statuses=sorted(statuses.items()),
+            last_logged_status=last_status if last_status in STATUSES else None,
+            state=self.states.get(deal, State()),
         )
 
     def calls(self) -> list[Activity]:
@@ -190,6 +279,40 @@ class Crm:
         if entry.previous is None or self.move(entry) != "skipped":
             return 0
         return self.position[entry.stage] - self.position[entry.previous.stage] - 1
+
+    def probability(self, deal: Deal, stage: int | None) -> Fraction:
+        """Return the probability of winning a deal in a stage: its own, the stage's, or all."""
+        found = deal.state.probability
+        if found is None and stage in self.pipeline_stages:
+            of_stage = self.pipeline_stages[stage].deal_probability
+            found = int(of_stage) if of_stage else None
+        return Fraction(100 if found is None else found, 100)
+
+    def pipeline_name(self, pipeline: int) -> str | None:
+        """Return the label of a pipeline."""
+        return self.pipelines[pipeline].pipeline_name if pipeline in self.pipelines else None
+
+
+def _state(row: t.Any) -> State:
+    def time(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text) if text else None
+
+    def number(text: str | None) -> int | None:
+        return int(text) if text else None
+
+    return State(
+        title=row.title,
+        pipeline=number(row.pipeline_id),
+        status=row.status,
+        value=Fraction(row.value) if row.value else None,
+        currency=row.currency,
+        probability=number(row.probability),
+        expected=date.fromisoformat(row.expected_close_date) if row.expected_close_date else None,
+        won=time(row.won_time),
+        lost=time(row.lost_time),
+        closed=time(row.close_time),
+        is_archived=(row.is_archived or "").lower() == "true",
+    )
 
 
 def _entries(visits: list[tuple[datetime, int]]) -> list[Entry]:
@@ -384,6 +507,18 @@ def _deals(crm: Crm) -> Mart:
                 "lost_reason_owner_user_id": deal.owner(deal.lost_at) if deal.lost_at else None,
                 "days_to_first_stage": days(seconds(deal.created, first.at if first else None)),
                 "days_to_last_change": days(seconds(deal.created, deal.last_change)),
+                "title": deal.state.title,
+                "pipeline_id": deal.state.pipeline,
+                "status": deal.status,
+                "value": deal.state.value,
+                "currency": deal.state.currency,
+                "probability": deal.state.probability,
+                "expected_close_date": deal.state.expected,
+                "won_at": deal.closed_at if deal.status == "won" else None,
+                "lost_at": deal.closed_at if deal.status == "lost" else None,
+                "days_to_close": days(seconds(deal.created, deal.closed_at)),
+                "is_deleted": False if deal.id in crm.states else None,
+                "is_archived": deal.state.is_archived,
             }
         )
     return Mart(("deal_id",), rows)
@@ -736,17 +871,193 @@ def _lost_reasons_monthly(crm: Crm) -> Mart:
     return Mart(columns[:3], rows)
 
 
+def _pipelines(crm: Crm) -> Mart:
+    rows = [
+        {
+            "pipeline_id": pipeline,
+            "pipeline_name": row.pipeline_name,
+            "pipeline_position": int(row.order_nr),
+            "is_deleted": (row.is_deleted or "").lower() == "true",
+        }
+        for pipeline, row in crm.pipelines.items()
+    ]
+    return Mart(("pipeline_id",), rows)
+
+
+def _pipeline_stages(crm: Crm) -> Mart:
+    rows = [
+        {
+            "stage_id": stage,
+            "pipeline_id": int(row.pipeline_id),
+            "stage_position": int(row.order_nr),
+            "deal_probability": int(row.deal_probability) if row.deal_probability else None,
+        }
+        for stage, row in crm.pipeline_stages.items()
+    ]
+    return Mart(("stage_id",), rows)
+
+
+def _status_history(crm: Crm) -> Mart:
+    rows = []
+    for deal in crm.deals:
+        periods = deal.status_periods()
+        for (start, status), following in zip(periods, [*periods[1:], None], strict=False):
+            rows.append(
+                {
+                    "deal_id": deal.id,
+                    "status": status,
+                    "valid_from": start,
+                    "valid_to": following[0] if following else None,
+                    "is_current": following is None,
+                }
+            )
+    return Mart(("deal_id", "valid_from"), rows)
+
+
+def _outcomes(crm: Crm) -> Mart:
+    groups: dict[tuple[str, date, int, str], list[Deal]] = defaultdict(list)
+    for deal in crm.deals:
+        pipeline = -1 if deal.state.pipeline is None else deal.state.pipeline
+        currency = deal.state.currency or "unknown"
+        if deal.status is not None:
+            groups["creation", month_of(deal.created), pipeline, currency].append(deal)
+        if deal.closed_at is not None:
+            groups["closing", month_of(deal.closed_at), pipeline, currency].append(deal)
+    rows = []
+    for (counted_by, month, pipeline, currency), deals in groups.items():
+        won = [deal for deal in deals if deal.status == "won"]
+        lost = [deal for deal in deals if deal.status == "lost"]
+        values = [deal.state.value for deal in won if deal.state.value is not None]
+        value = sum(values, Fraction(0)) if values else None
+        cycles = [seconds(deal.created, deal.closed_at) for deal in won]
+        cycle = percentile(cycles)
+        rows.append(
+            {
+                "counted_by": counted_by,
+                "month": month,
+                "pipeline_id": pipeline,
+                "pipeline_name": crm.pipeline_name(pipeline),
+                "currency": currency,
+                "deals_count": len(deals),
+                "won_deals_count": len(won),
+                "lost_deals_count": len(lost),
+                "open_deals_count": len(deals) - len(won) - len(lost),
+                "win_rate": ratio(len(won), len(won) + len(lost)),
+                "won_value": value,
+                "average_won_value": value / len(values) if values and value is not None else None,
+                "median_days_to_win": cycle,
+                "p90_days_to_win": percentile(cycles, Fraction(9, 10)),
+                "sales_velocity": value / cycle if cycle and value is not None else None,
+            }
+        )
+    return Mart(("counted_by", "month", "pipeline_id", "currency"), rows)
+
+
+def _worth(crm: Crm, deals: list[tuple[Deal, int | None]]) -> tuple[Fraction | None, ...]:
+    """Return the value of deals that are in stages, and the value weighted by probability."""
+    known = [(deal, stage) for deal, stage in deals if deal.state.value is not None]
+    if not known:
+        return None, None
+    value = sum((deal.state.value for deal, _ in known), Fraction(0))
+    weighted = sum(
+        (deal.state.value * crm.probability(deal, stage) for deal, stage in known), Fraction(0)
+    )
+    return value, weighted
+
+
+def _pipeline_monthly(crm: Crm) -> Mart:
+    starts = [deal.status_periods()[0][0] for deal in crm.deals if deal.status_periods()]
+    rows: list[Row] = []
+    month = month_of(min(starts, default=datetime.max))
+    while month <= month_of(crm.today):
+        over = datetime.combine(months_later(month, 1), datetime.min.time())
+        moment = min(over, datetime.combine(crm.today, datetime.min.time()))
+        groups: dict[tuple[int, int, str], list[tuple[Deal, int | None]]] = defaultdict(list)
+        for deal in crm.deals:
+            if deal.status_at(moment) == "open":
+                stage = deal.stage_at(moment)
+                if stage in crm.pipeline_stages:
+                    pipeline: int | None = int(crm.pipeline_stages[stage].pipeline_id)
+                else:
+                    pipeline = deal.state.pipeline
+                key = (
+                    -1 if pipeline is None else pipeline,
+                    -1 if stage is None else stage,
+                    deal.state.currency or "unknown",
+                )
+                groups[key].append((deal, stage))
+        for (pipeline_id, stage_id, currency), deals in groups.items():
+            value, weighted = _worth(crm, deals)
+            rows.append(
+                {
+                    "month": month,
+                    "taken_at": moment,
+                    "is_month_over": moment == over,
+                    "pipeline_id": pipeline_id,
+                    "pipeline_name": crm.pipeline_name(pipeline_id),
+                    "stage_id": stage_id,
+                    "stage_name": crm.stages.get(stage_id),
+                    "currency": currency,
+                    "deals_count": len(deals),
+                    "value": value,
+                    "weighted_value": weighted,
+                    "median_age_days": percentile(
+                        max(0, (moment - deal.created) // SECOND) for deal, _ in deals
+                    ),
+                }
+            )
+        month = months_later(month, 1)
+    return Mart(("month", "pipeline_id", "stage_id", "currency"), rows)
+
+
+def _forecast(crm: Crm) -> Mart:
+    groups: dict[tuple[date, bool, int, str], list[tuple[Deal, int | None]]] = defaultdict(list)
+    for deal in crm.deals:
+        day = deal.state.expected
+        if deal.status == "open" and day is not None:
+            key = (
+                month_of(day),
+                day < crm.today,
+                -1 if deal.state.pipeline is None else deal.state.pipeline,
+                deal.state.currency or "unknown",
+            )
+            groups[key].append((deal, deal.stage_at(datetime.max)))
+    rows = []
+    for (month, is_overdue, pipeline, currency), deals in groups.items():
+        value, weighted = _worth(crm, deals)
+        rows.append(
+            {
+                "month": month,
+                "is_overdue": is_overdue,
+                "pipeline_id": pipeline,
+                "pipeline_name": crm.pipeline_name(pipeline),
+                "currency": currency,
+                "deals_count": len(deals),
+                "value": value,
+                "weighted_value": weighted,
+                "as_of": crm.today,
+            }
+        )
+    return Mart(("month", "is_overdue", "pipeline_id", "currency"), rows)
+
+
 MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_staging.stg_fields": _fields,
     "pipedrive_intermediate.int_field_options": _field_options,
     "pipedrive_analytics.dim_lost_reasons": _lost_reasons,
     "pipedrive_analytics.dim_deal_owner_history": _owner_history,
+    "pipedrive_analytics.dim_pipelines": _pipelines,
+    "pipedrive_analytics.dim_pipeline_stages": _pipeline_stages,
     "pipedrive_analytics.fct_stage_entries": _stage_entries,
+    "pipedrive_analytics.fct_deal_status_history": _status_history,
     "pipedrive_analytics.fct_deal_activities": _deal_activities,
     "pipedrive_analytics.fct_deals": _deals,
     "pipedrive_analytics.fct_deal_funnel_steps": _deal_funnel_steps,
     "pipedrive_analytics.rep_sales_funnel_conversion": _conversion,
     "pipedrive_analytics.rep_funnel_cohorts": _cohorts,
+    "pipedrive_analytics.rep_deal_outcomes_monthly": _outcomes,
+    "pipedrive_analytics.rep_pipeline_monthly": _pipeline_monthly,
+    "pipedrive_analytics.rep_forecast_monthly": _forecast,
     "pipedrive_analytics.rep_stage_transitions": _transitions,
     "pipedrive_analytics.rep_time_in_stage": _time_in_stage,
     "pipedrive_analytics.rep_sales_funnel_trends": _trends,
@@ -786,7 +1097,7 @@ _READ: dict[str, t.Callable[[str], t.Any]] = {
 def differences(warehouse, model: str, mart: Mart, environment: str = "dev") -> list[str]:
     """Describe the rows and values in which a model differs from the expected mart."""
     types = warehouse.model(model).columns_to_types_or_raise
-    if {*types} != {column for row in mart.rows for column in row}:
+    if mart.rows and {*types} != {column for row in mart.rows for column in row}:
         return [f"{model} has the columns {', '.join(types)}"]
     found: dict[tuple, Row] = {}
     for texts in warehouse.table(model, environment).to_dict("records"):
@@ -808,15 +1119,15 @@ def differences(warehouse, model: str, mart: Mart, environment: str = "dev") -> 
             for key, row in found.items()
             if key in expected
             for column, value in row.items()
-            if not _equal(column, value, expected[key][column])
+            if not _equal(types[column], value, expected[key][column])
         ),
     ]
 
 
-def _equal(column: str, found: t.Any, expected: t.Any) -> bool:
-    """Tell whether a value is the expected one, rounded where it is a fraction."""
+def _equal(kind: exp.DataType, found: t.Any, expected: t.Any) -> bool:
+    """Tell whether a value is the expected one, rounded to its places if it is a fraction."""
     if found is None or not isinstance(expected, Fraction):
         return found == expected
-    places = 2 if "days" in column else 4
+    places = int(kind.expressions[1].name)
     error = abs(Fraction(found) - expected)
-    return found.as_tuple().exponent == -places and error <= 0.5 * 10**-places + 1e-9
+    return found.as_tuple().exponent == -places and error <= 0.5 * 10**-places + 1e-8

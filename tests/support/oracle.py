@@ -33,7 +33,11 @@ def read_export(directory: Path) -> dict[str, pd.DataFrame]:
 
 
 def funnel(export: dict[str, pd.DataFrame]) -> Funnel:
-    """Compute the funnel of an export, whose tables include `funnel_steps`."""
+    """Compute the funnel of an export, whose tables include `funnel_steps`.
+
+    Deals that its list of deals calls deleted count nowhere.
+    """
+    export = without_deals(export, deleted_deals(export))
     steps = export["funnel_steps"]
     stage_steps = dict(steps.loc[steps["source"] == "stage", ["key", "funnel_step"]].values)
     call_steps = dict(steps.loc[steps["source"] == "activity", ["key", "funnel_step"]].values)
@@ -77,6 +81,23 @@ def funnel(export: dict[str, pd.DataFrame]) -> Funnel:
     for month, step, _ in called:
         report[month, step] = report.get((month, step), 0) + 1
     return Funnel(history, first_entries, calls, report)
+
+
+def deleted_deals(export: dict[str, pd.DataFrame]) -> set[int]:
+    """Return the deals that the list of deals of an export, if it has one, calls deleted."""
+    listed = export.get("deals", pd.DataFrame())
+    return {
+        int(row.deal_id) for row in listed.itertuples() if str(row.is_deleted).lower() == "true"
+    }
+
+
+def without_deals(export: dict[str, pd.DataFrame], deals: set[int]) -> dict[str, pd.DataFrame]:
+    """Return an export without the changes and activities of some deals."""
+    kept = {
+        name: export[name][~export[name]["deal_id"].astype(int).isin(deals)]
+        for name in ("deal_changes", "activity")
+    }
+    return {**export, **kept}
 
 
 def modelled_funnel(warehouse, environment: str) -> Funnel:

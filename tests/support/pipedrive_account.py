@@ -11,7 +11,7 @@ import json
 import threading
 import typing as t
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 import pandas as pd
@@ -64,6 +64,7 @@ class History:
     stages: list[tuple[datetime, int]] = field(default_factory=list)
     owners: list[tuple[datetime, int]] = field(default_factory=list)
     lost_reasons: list[tuple[datetime, str | None]] = field(default_factory=list)
+    statuses: list[tuple[datetime, str]] = field(default_factory=list)
 
 
 class Account:
@@ -128,6 +129,8 @@ class Account:
 
     def close(self, deal: int, at: datetime, status: str) -> None:
         """Win, lose or (with "open") reopen a deal."""
+        if status != self.deals[deal]["status"]:
+            self.histories[deal].statuses.append((at, status))
         closed = _rfc3339(at) if status != "open" else None
         self._set(deal, at, "status", "status", status)
         self._set(deal, at, "close_time", "close_time", closed)
@@ -147,6 +150,7 @@ class Account:
     def delete(self, deal: int, at: datetime) -> None:
         """Delete a deal; the API lists it for 30 days more."""
         self.deals[deal]["is_deleted"] = True
+        self.histories[deal].statuses.append((at, "deleted"))
         self._set(deal, at, "status", "status", "deleted")
 
     def _set(self, deal: int, at: datetime, field_key: str, name: str, value: t.Any) -> None:
@@ -250,7 +254,7 @@ class Account:
         }
 
     def export(self, pipeline_id: int | None = None) -> dict[str, pd.DataFrame]:
-        """Return the six tables of external_models.yaml without loaded_at, rows in no order."""
+        """Return the tables of external_models.yaml without loaded_at, rows in no order."""
         with self.lock:
             deals = self.deals_of(pipeline_id)
             changes: list[tuple[int, datetime, str, str | None]] = []
@@ -260,6 +264,7 @@ class Account:
                 changes += [(deal, at, "stage_id", str(stage)) for at, stage in history.stages]
                 changes += [(deal, at, "user_id", str(owner)) for at, owner in history.owners]
                 changes += [(deal, at, "lost_reason", text) for at, text in history.lost_reasons]
+                changes += [(deal, at, "status", status) for at, status in history.statuses]
             activities = [
                 (key, row["type"], row["owner_id"], row["deal_id"], row["done"], self.due[key])
                 for key, row in self.activities.items()
@@ -277,6 +282,30 @@ class Account:
                 for row in self.deal_fields
             ]
             stages = [(row["id"], row["name"]) for row in self.stages if row["name"] is not None]
+            listed = [
+                (
+                    *(deal, row["title"], row["pipeline_id"], row["stage_id"]),
+                    row["status"] if row["status"] != "deleted" else None,
+                    *(row["value"], row["currency"], row["probability"]),
+                    *(
+                        _plain_time(row[name])
+                        for name in ("expected_close_date", "won_time", "lost_time", "close_time")
+                    ),
+                    *(row["org_id"], bool(row["is_deleted"]), bool(row["is_archived"])),
+                    json.dumps(row["custom_fields"]) if row["custom_fields"] else None,
+                )
+                for deal, row in self.deals.items()
+                if deal in deals
+            ]
+            pipelines = [
+                (row["id"], row["name"], row["order_nr"], bool(row["is_deleted"]))
+                for row in self.pipelines
+            ]
+            places = [
+                (row["id"], row["pipeline_id"], row["order_nr"], row["deal_probability"])
+                for row in self.stages
+                if row["name"] is not None
+            ]
             users = [(row["id"], row["name"], row["email"], row["modified"]) for row in self.users]
         return {
             "activity": _table(
@@ -286,6 +315,14 @@ class Account:
             "deal_changes": _table(
                 "deal_id change_time changed_field_key new_value", changes, "change_time"
             ),
+            "deals": _table(
+                "deal_id title pipeline_id stage_id status value currency probability "
+                "expected_close_date won_time lost_time close_time org_id is_deleted is_archived "
+                "custom_fields",
+                listed,
+            ),
+            "pipelines": _table("pipeline_id pipeline_name order_nr is_deleted", pipelines),
+            "pipeline_stages": _table("stage_id pipeline_id order_nr deal_probability", places),
             "fields": _table("id field_key name field_value_options", fields),
             "stages": _table("stage_id stage_name", stages),
             "users": _table("id name email modified", users, "modified"),
@@ -621,6 +658,14 @@ def _table(columns: str, rows: list[tuple], time: str | None = None) -> pd.DataF
     if time:
         table[time] = pd.to_datetime(table[time]).astype("datetime64[us]")
     return table
+
+
+def _plain_time(text: str | None) -> datetime | None:
+    """Return a time of the API as the contract has it."""
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _field_key(field_code: str) -> str:

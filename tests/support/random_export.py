@@ -1,4 +1,4 @@
-"""Random Pipedrive exports with all the defects of real ones, as the six CSV files."""
+"""Random Pipedrive exports with all the defects of real ones, as CSV files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ FIELDS = (  # key, name, options; None for a field without options
     ("add_time", "Created", None),
     ("stage_id", "Stage", [{"id": str(stage), "label": f"Stage {stage}"} for stage in STAGES]),
     ("user_id", "", []),
+    ("status", "Status", None),
+    ("value", "Value", None),
     (
         "lost_reason",
         "Lost reason",
@@ -62,6 +64,60 @@ def random_log(random: np.random.Generator, deals: int) -> pd.DataFrame:
     return log.drop_duplicates().sample(frac=1, random_state=random).reset_index(drop=True)
 
 
+def random_states(random: np.random.Generator, log: pd.DataFrame) -> pd.DataFrame:
+    """Return the list of deals: some are missing or not in the log, some contradict it.
+
+    Statuses, times of closing, values, currencies and pipelines are missing now and then.
+    """
+    rows = []
+    lives = log.assign(at=pd.to_datetime(log["change_time"], format="ISO8601")).groupby("deal_id")
+    for deal, life in [*lives["at"], (9_000_001, None), (9_000_002, None)]:
+        if random.random() < 0.1:
+            continue
+        end = START if life is None else life.max().to_pydatetime()
+        status = str(random.choice(["open", "won", "won", "lost", ""]))
+        closed = end + timedelta(hours=int(random.choice([0, 1, 24, 500, -5000])))
+        times = {
+            name: str(closed) if status == kind and random.random() < 0.8 else ""
+            for name, kind in (("won_time", "won"), ("lost_time", "lost"))
+        }
+        expected = end + timedelta(days=int(random.integers(-40, 200)))
+        rows.append(
+            {
+                "deal_id": deal,
+                "title": random.choice(["Reed Works", "Größe, klein", ""]),
+                "pipeline_id": random.choice(["1", "1", "2", "3", ""]),
+                "stage_id": random.choice(STAGES),
+                "status": status,
+                "value": random.choice(["", "0", "1250.5", "99.999", "40000", "-3"]),
+                "currency": random.choice(["EUR", "EUR", "USD", ""]),
+                "probability": random.choice(["", "", "0", "35", "100"]),
+                "expected_close_date": f"{expected:%Y-%m-%d}" if random.random() < 0.7 else "",
+                **times,
+                "close_time": str(closed) if status in ("won", "lost") and deal % 7 else "",
+                "org_id": random.choice(["", "1", "2"]),
+                "is_deleted": random.choice(["True", "False", ""], p=[0.08, 0.8, 0.12]),
+                "is_archived": random.choice(["True", "False", ""]),
+                "custom_fields": random.choice(["", '{"a": 1}']),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def random_statuses(random: np.random.Generator, log: pd.DataFrame) -> pd.DataFrame:
+    """Return changes of status and value of some deals: won, lost, reopened, in one second."""
+    rows = []
+    lives = log.assign(at=pd.to_datetime(log["change_time"], format="ISO8601")).groupby("deal_id")
+    for deal, life in lives["at"]:
+        times = [time.to_pydatetime() for time in life]
+        for _ in range(random.choice([0, 0, 1, 2, 4])):
+            status = str(random.choice(["open", "won", "lost", "lost", "deleted", ""]))
+            rows.append((deal, random_time(random, times), "status", status))
+        if random.random() < 0.2:
+            rows.append((deal, random_time(random, times), "value", "1250.5"))
+    return pd.DataFrame(rows, columns=log.columns).drop_duplicates()
+
+
 def random_path(random: np.random.Generator) -> list[int]:
     """Return the stages of a deal, in the order of its entries."""
     if random.random() < 0.5:
@@ -79,8 +135,10 @@ def random_time(random: np.random.Generator, times: list[datetime]) -> datetime:
 
 
 def random_export(directory: Path, random: np.random.Generator, deals: int) -> Path:
-    """Write the six files of a random export into `directory`."""
+    """Write the files of a random export into `directory`."""
     log = random_log(random, deals)
+    (of_states,) = random.spawn(1)
+    states, statuses = random_states(of_states, log), random_statuses(of_states, log)
     repeated = log.sample(frac=0.05, random_state=random)  # delivered twice
     number = 4 * deals
     due = [START + timedelta(seconds=int(s)) for s in random.integers(0, 300 * 86_400, number)]
@@ -107,13 +165,26 @@ def random_export(directory: Path, random: np.random.Generator, deals: int) -> P
             ],
             columns=["id", "name", "active", "type"],
         ),
-        "deal_changes": pd.concat([log, repeated]),
+        "deal_changes": pd.concat([log, statuses, repeated, statuses[:9]]),
+        "deals": states,
         "fields": pd.DataFrame(
             [
                 (number, key, name, "" if options is None else json.dumps(options))
                 for number, (key, name, options) in enumerate(FIELDS, start=1)
             ],
             columns=["ID", "FIELD_KEY", "NAME", "FIELD_VALUE_OPTIONS"],
+        ),
+        "pipelines": pd.DataFrame(
+            [(1, "Sales", 1, "False"), (2, "", 2, "")],
+            columns=["pipeline_id", "pipeline_name", "order_nr", "is_deleted"],
+        ),
+        "pipeline_stages": pd.DataFrame(
+            [
+                (stage, 1 + stage // 9, stage, "" if stage == 4 else 9 * stage)
+                for stage in STAGES
+                if stage != 11
+            ],
+            columns=["stage_id", "pipeline_id", "order_nr", "deal_probability"],
         ),
         "stages": pd.DataFrame(
             [(stage, f"Stage {stage}") for stage in STAGES if stage not in (9, 11)],

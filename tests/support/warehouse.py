@@ -28,6 +28,7 @@ from pipedrive_funnel.sample import generate as sample
 GATEWAYS = ("duckdb", "postgres")
 PROJECT = Path(__file__).resolve().parents[2]
 EXPORT_TABLES = ("activity", "activity_types", "deal_changes", "fields", "stages", "users")
+OPTIONAL_TABLES = ("deals", "pipelines", "pipeline_stages")  # which an export may lack
 MODELS = (  # the twelve, in the order of the data's way
     "pipedrive_staging.stg_activity",
     "pipedrive_staging.stg_activity_types",
@@ -45,6 +46,7 @@ MODELS = (  # the twelve, in the order of the data's way
 REPORT = "pipedrive_analytics.rep_sales_funnel_monthly"
 CORE = {  # the twelve, and what they are made of
     *MODELS,
+    "pipedrive_staging.stg_deals",
     "pipedrive_staging.stg_fields",
     "pipedrive_staging.stg_funnel_steps",
     "pipedrive_staging.stg_rejected_rows",
@@ -105,10 +107,21 @@ def copy_project(
             first, *_ = re.split(r"(?<=\n)\n(?=test_)", file.read_text())
             (to / "tests").mkdir(exist_ok=True)
             (to / "tests" / file.name).write_text(first)
-    for table in EXPORT_TABLES:
+    for table in (*EXPORT_TABLES, *OPTIONAL_TABLES):
         file = f"{table}.csv"
-        shutil.copyfile((export or sample_files()) / file, to / "seeds" / file)
+        source = (export or sample_files()) / file
+        if source.exists():
+            shutil.copyfile(source, to / "seeds" / file)
+        else:
+            keep_header(to / "seeds" / file)
     return to
+
+
+def keep_header(file: Path) -> None:
+    """Delete all rows of a file: an export that lacks it tells nothing."""
+    with file.open() as lines:
+        header = next(lines)
+    file.write_text(header)
 
 
 def share_parsed_models(project: Path, directory: Path) -> None:

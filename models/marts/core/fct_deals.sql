@@ -23,8 +23,22 @@ MODEL (
         completed_activities_count,
         sales_calls_count,
         days_to_first_stage,
-        days_to_last_change
+        days_to_last_change,
+        days_to_close
       ),
+      condition := @was_touched(deal_id)
+    ),
+    accepted_values(
+      column := status,
+      is_in := ('open', 'won', 'lost'),
+      condition := @was_touched(deal_id)
+    ),
+    forall(
+      criteria := ((
+          won_at IS NULL OR status = 'won'
+        ), (
+          lost_at IS NULL OR status = 'lost'
+      )),
       condition := @was_touched(deal_id)
     ),
     totals_conserved(
@@ -46,7 +60,7 @@ MODEL (
       condition := @was_touched(deal_id)
     )
   ),
-  description 'One row per deal of the log, as it stands: where it is, how it got there, who owns it. Join fct_stage_entries and dim_deal_owner_history on deal_id, dim_users on owner_user_id, dim_stages on current_stage_id. Pipedrive''s log does not say whether a deal is won, lost or open: a lost reason is set for deals in the last stage too, so it is a remark and no status.',
+  description 'One row per deal of the log, as it stands: where it is, how it got there, who owns it. Join fct_stage_entries and dim_deal_owner_history on deal_id, dim_users on owner_user_id, dim_stages on current_stage_id. Status, value and pipeline are NULL where the source does not tell them, as an export of six files. A lost reason is set for deals in the last stage too, so it is a remark and no status.',
   column_descriptions (
     deal_id = 'Identifier of the deal',
     created_at = 'When the deal was created, UTC: its earliest creation in the log, or its first change when the log has none',
@@ -70,7 +84,19 @@ MODEL (
     lost_reason_set_at = 'When that was set, UTC; setting the same reason again moves it',
     lost_reason_owner_user_id = 'Owner of the deal at that time; NULL when the log has none',
     days_to_first_stage = 'Days from creation to the first stage; NULL when it entered none, or before its creation',
-    days_to_last_change = 'Days from creation to the last change'
+    days_to_last_change = 'Days from creation to the last change',
+    title = 'Title of the deal; NULL when unknown, as all that follows',
+    pipeline_id = 'Pipeline the deal is in',
+    status = 'open, won or lost',
+    value = 'Value of the deal, in its currency; never to be added up over several',
+    currency = 'Code of the currency, such as EUR',
+    probability = 'Probability in per cent that somebody has given the deal; NULL when nobody has',
+    expected_close_date = 'Day on which the deal is expected to be closed',
+    won_at = 'When the deal was won, UTC; NULL unless it is won now',
+    lost_at = 'When the deal was lost, UTC; NULL unless it is lost now',
+    days_to_close = 'Days from creation to winning or losing; NULL while the deal is open, or when it was closed before its creation',
+    is_deleted = 'TRUE when the deal was deleted or merged into another one; such deals are here only if the variable count_deleted_deals is set',
+    is_archived = 'TRUE when the deal was archived'
   )
 );
 
@@ -149,7 +175,22 @@ SELECT
     WHEN paths.first_stage_since >= deals.created_at
     THEN @days(@seconds_between(deals.created_at, paths.first_stage_since))
   END::DECIMAL(12, 2) AS days_to_first_stage,
-  @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change
+  @days(@seconds_between(deals.created_at, deals.last_changed_at))::DECIMAL(12, 2) AS days_to_last_change,
+  deals.title::TEXT AS title,
+  deals.pipeline_id::BIGINT AS pipeline_id,
+  deals.status::TEXT AS status,
+  deals.value::DECIMAL(18, 3) AS value,
+  deals.currency::TEXT AS currency,
+  deals.probability::BIGINT AS probability,
+  deals.expected_close_date::DATE AS expected_close_date,
+  CASE WHEN deals.status = 'won' THEN deals.closed_at END::TIMESTAMP AS won_at,
+  CASE WHEN deals.status = 'lost' THEN deals.closed_at END::TIMESTAMP AS lost_at,
+  CASE
+    WHEN deals.closed_at >= deals.created_at
+    THEN @days(@seconds_between(deals.created_at, deals.closed_at))
+  END::DECIMAL(12, 2) AS days_to_close,
+  deals.is_deleted::BOOLEAN AS is_deleted,
+  deals.is_archived::BOOLEAN AS is_archived
 FROM pipedrive_intermediate.int_deals AS deals
 LEFT JOIN paths
   ON deals.deal_id = paths.deal_id

@@ -51,6 +51,13 @@ WITH findings AS (
     check_name,
     finding,
     deal_id,
+    TRUE AS is_by_deal
+  FROM pipedrive_quality.chk_outcomes
+  UNION ALL
+  SELECT
+    check_name,
+    finding,
+    deal_id,
     FALSE AS is_by_deal
   FROM pipedrive_quality.chk_input
   UNION ALL
@@ -74,6 +81,13 @@ WITH findings AS (
     deal_id,
     FALSE AS is_by_deal
   FROM pipedrive_quality.chk_monitors
+  UNION ALL
+  SELECT
+    check_name,
+    finding,
+    deal_id,
+    FALSE AS is_by_deal
+  FROM pipedrive_quality.chk_pipeline
 )
 SELECT
   check_name::TEXT AS check_name,

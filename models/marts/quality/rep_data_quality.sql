@@ -30,7 +30,8 @@ MODEL (
   ),
   depends_on (
     pipedrive_analytics.dim_deal_owner_history,
-    pipedrive_analytics.fct_deal_funnel_steps
+    pipedrive_analytics.fct_deal_funnel_steps,
+    pipedrive_analytics.fct_deal_status_history
   ) /* so that this model is the last one: it moves the watermarks */
 );
 

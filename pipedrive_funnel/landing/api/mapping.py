@@ -17,8 +17,11 @@ from pipedrive_funnel.landing.api.tables import GONE, MIRROR
 if t.TYPE_CHECKING:
     from pipedrive_funnel.landing.api.settings import Settings
 
-MAPPED = ("activity", "activity_types", "deal_changes", "fields", "stages", "users", REJECTED)
-LOGGED_FIELDS = ("stage_id", "user_id", "lost_reason")  # of a change log, for deal_changes
+MAPPED = (
+    *("activity", "activity_types", "deal_changes", "deals", "fields", "pipelines"),
+    *("pipeline_stages", "stages", "users", REJECTED),
+)
+LOGGED_FIELDS = ("stage_id", "user_id", "lost_reason", "status")  # of a change log
 _QUERIES = Path(__file__).with_name("queries")
 
 
@@ -33,6 +36,7 @@ def contract_queries(settings: Settings) -> dict[str, str]:
     """Return a query for each table of external_models.yaml, its columns without `loaded_at`."""
     parts = {
         "is_chosen": _is_chosen("deal_id", settings),
+        "is_deal_chosen": _is_chosen("id", settings),
         "deals_with_whole_log": _query("deals_with_whole_log"),
         "deals_without_log": _query("deals_without_log"),
     }

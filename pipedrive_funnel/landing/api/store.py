@@ -23,12 +23,16 @@ from pipedrive_funnel.landing.api.tables import (
     Endpoint,
     Reject,
     Row,
+    plain,
 )
 
 if t.TYPE_CHECKING:
     from pipedrive_funnel.warehouse import Database
 
-_SQL_TYPES = {"bigint": "BIGINT", "text": "TEXT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP"}
+_SQL_TYPES = {
+    **{"bigint": "BIGINT", "text": "TEXT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP"},
+    **{"decimal": "DECIMAL(18, 3)", "json": "TEXT"},
+}
 _SEEN = {"seen_at": "timestamp?"}  # when a list last had the row; nothing but reconciling reads it
 _NOTES = {
     "account": {"host": "text"},
@@ -44,7 +48,7 @@ _NOTES = {
     "logs": {
         **{"deal_id": "bigint", "asked_at": "timestamp", "read_at": "timestamp?"},
         **{"update_time": "timestamp?"},
-        **{name: TABLES["deals"][name].rstrip("?") + "?" for name in STATE},
+        **{name: plain(TABLES["deals"][name]) + "?" for name in STATE},
         "is_settled": "bool",  # whether no change can have come to the log later
         "is_sweep": "bool",
         "refusal": "bigint?",  # the status of the answer, where it was not the log
@@ -147,7 +151,7 @@ class Store:
 
     def _create_table(self, name: str, columns: dict[str, str]) -> None:
         table = f"{MIRROR}.{name}"
-        types = {column: _SQL_TYPES[kind.rstrip("?")] for column, kind in columns.items()}
+        types = {column: _SQL_TYPES[plain(kind)] for column, kind in columns.items()}
         if not self._adapter.table_exists(table):
             definitions = ", ".join(f"{column} {type_}" for column, type_ in types.items())
             self._execute(f"CREATE TABLE {table} ({definitions})")

@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from pipedrive_funnel.export.reader import RAW_TEXT_AT_MOST
 from pipedrive_funnel.landing.api.settings import ApiError
@@ -75,6 +76,7 @@ ENDPOINTS = {
     "activity_types": Endpoint(
         "v1/activityTypes", 20, "activity_types", "activity_types", is_paged=False
     ),
+    "pipelines": Endpoint("v2/pipelines", 5, "pipelines", "pipelines"),
     "stages": Endpoint("v2/stages", 5, "stages", "stages"),
     "deal_fields": Endpoint(
         "v2/dealFields", 10, "deal_fields", "fields", complete=_with_json_options
@@ -106,7 +108,8 @@ def price(path: str) -> int:
 
 
 # The columns of the mirror; a ? marks fields that the API may leave empty. A row without another
-# one is rejected, and no more than that row.
+# one is rejected, and no more than that row. Where a ~ stands, what does not fit counts as empty:
+# what a deal is worth never keeps its history out.
 TABLES = {
     "users": {"id": "bigint", "name": "text?", "email": "text?", "modified": "timestamp?"},
     "activity_types": {
@@ -114,7 +117,10 @@ TABLES = {
     },
     "stages": {
         **{"id": "bigint", "name": "text", "pipeline_id": "bigint", "order_nr": "bigint?"},
-        "is_deleted": "bool?",
+        **{"is_deleted": "bool?", "deal_probability": "bigint~"},
+    },
+    "pipelines": {
+        **{"id": "bigint", "name": "text?", "order_nr": "bigint~", "is_deleted": "bool~"},
     },
     "deal_fields": {"field_code": "text", "field_name": "text?", "options": "text?"},
     "activities": {
@@ -126,6 +132,10 @@ TABLES = {
         **{"id": "bigint", "owner_id": "bigint?", "pipeline_id": "bigint", "stage_id": "bigint"},
         **{"add_time": "timestamp", "update_time": "timestamp?"},
         **{"stage_change_time": "timestamp?", "lost_reason": "text?", "status": "text?"},
+        **{"title": "text~", "value": "decimal~", "currency": "text~", "probability": "bigint~"},
+        **{"expected_close_date": "timestamp~", "won_time": "timestamp~"},
+        **{"lost_time": "timestamp~", "close_time": "timestamp~", "org_id": "bigint~"},
+        **{"is_deleted": "bool~", "is_archived": "bool~", "custom_fields": "json~"},
     },
     # A row for each change of a kept field
     "changelogs": {
@@ -143,7 +153,6 @@ LOGGED = {  # fields kept of the change logs: name there -> name here, type
     "user_id": ("user_id", "bigint?"),
     "owner_id": ("user_id", "bigint?"),
     "lost_reason": ("lost_reason", "text?"),
-    # No raw table has it yet; but a log costs as much without it, and nobody pays for it again
     "status": ("status", "text?"),
 }
 
@@ -202,7 +211,8 @@ def convert(
             row = _completed(row, endpoint)
             rows[number] = _mirrored(row, columns)
         except OddRow as error:
-            rejects[number] = _reject(endpoint, str(number), error, row, columns)
+            needed = [name for name, kind in columns.items() if not kind.endswith("~")]
+            rejects[number] = _reject(endpoint, str(number), error, row, needed)
     return rows, {number: reject for number, reject in rejects.items() if number not in rows}
 
 
@@ -309,6 +319,23 @@ def _boolean(value: t.Any) -> bool:
     return bool(value)
 
 
+def _decimal(value: t.Any) -> str:
+    """Return an amount of at most 15 digits, rounded to three places as the contract has it."""
+    if isinstance(value, bool):
+        raise ValueError
+    amount = Decimal(str(value))
+    if not amount.is_finite() or abs(amount) >= 10**15:
+        raise ValueError
+    return str(amount.quantize(Decimal("0.001")))
+
+
+def _json(value: t.Any) -> str:
+    """Return an object as JSON."""
+    if not isinstance(value, dict):
+        raise ValueError
+    return json.dumps(value, ensure_ascii=False).replace("\\u0000", "").replace("\0", "")
+
+
 def _text(value: t.Any) -> str:
     """Return a text that both databases can hold."""
     if isinstance(value, dict | list):
@@ -326,12 +353,20 @@ def _time(value: t.Any) -> str:
 CONVERTERS: dict[str, Callable[[t.Any], t.Any]] = {
     "bigint": _integer,
     "bool": _boolean,
+    "decimal": _decimal,
+    "json": _json,
     "text": _text,
     "timestamp": _time,
 }
 
 
 _NAMES = {"bigint": "whole number", "bool": "truth value", "text": "text", "timestamp": "time"}
+OPTIONAL = ("?", "~")  # marks of columns that may be empty
+
+
+def plain(column_type: str) -> str:
+    """Return the type of a column without its mark."""
+    return column_type.rstrip("".join(OPTIONAL))
 
 
 def _value(row: Row, name: str, column_type: str) -> t.Any:
@@ -343,11 +378,13 @@ def _value(row: Row, name: str, column_type: str) -> t.Any:
     """
     value = row.get(name)
     if value is None or value == "":
-        if column_type.endswith("?"):
+        if column_type.endswith(OPTIONAL):
             return None
         raise OddRow(name, "is empty")
-    kind = column_type.rstrip("?")
+    kind = plain(column_type)
     try:
         return CONVERTERS[kind](value)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, ArithmeticError):
+        if column_type.endswith("~"):
+            return None
         raise OddRow(name, f"is no {_NAMES[kind]}") from None

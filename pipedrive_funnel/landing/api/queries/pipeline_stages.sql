@@ -1,0 +1,6 @@
+SELECT
+  id AS stage_id,
+  pipeline_id,
+  order_nr,
+  deal_probability
+FROM pipedrive_api.stages
