@@ -11,11 +11,13 @@ import streamlit as st
 from data import Snapshot, latest
 from filters import choose
 from look import note
-from tabs import deals, funnel, months, owners, quality, stuck
+from tabs import deals, funnel, months, outcomes, owners, pipeline, quality, stuck
 from visitors import admit, signed_in
 
 TABS = {
     "Funnel": funnel.show,
+    "Won and lost": outcomes.show,
+    "Pipeline": pipeline.show,
     "Months": months.show,
     "Where it sticks": stuck.show,
     "Owners": owners.show,

@@ -14,6 +14,7 @@ import streamlit as st
 from data import Snapshot, month_name
 
 ALL = "everybody"
+ALL_PIPELINES = "all"
 HIDE_OWNER_NAMES = "PIPEDRIVE_HIDE_OWNER_NAMES"
 
 
@@ -26,6 +27,7 @@ class Chosen(t.NamedTuple):
         created_first: the first month of creation.
         created_last: the last one.
         owner: the user's id, or None for everybody.
+        pipeline: the pipeline's id, or None for all.
 
     """
 
@@ -34,11 +36,16 @@ class Chosen(t.NamedTuple):
     created_first: str
     created_last: str
     owner: int | None
+    pipeline: int | None
 
 
 def choose(snapshot: Snapshot) -> Chosen:
     """Show the filters, and return what is chosen."""
-    months = _months(snapshot, "SELECT DISTINCT month AS month FROM rep_sales_funnel_trends")
+    months = _months(
+        snapshot,
+        "SELECT month FROM rep_sales_funnel_trends "
+        "UNION SELECT month FROM rep_deal_outcomes_monthly WHERE counted_by = 'closing'",
+    )
     created = _months(snapshot, "SELECT DISTINCT cohort_month AS month FROM rep_funnel_cohorts")
     owners = owner_names(snapshot)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -54,12 +61,26 @@ def choose(snapshot: Snapshot) -> Chosen:
             bind="query-params",
             help="For the tabs Where it sticks, Owners and Deals",
         )
+        pipelines = pipeline_names(snapshot)
+        pipeline = ALL_PIPELINES
+        if len(pipelines) > 1:
+            pipeline = st.selectbox(
+                "Pipeline",
+                [ALL_PIPELINES, *(str(number) for number in pipelines)],
+                format_func=lambda number: (
+                    number if number == ALL_PIPELINES else pipelines[int(number)]
+                ),
+                key="pipeline",
+                bind="query-params",
+                help="For the tabs Won and lost, Pipeline and Deals",
+            )
     return Chosen(
         min(first, last),
         max(first, last),
         min(created_first, created_last),
         max(created_first, created_last),
         None if owner in (None, ALL) else int(owner),
+        None if pipeline in (None, ALL_PIPELINES) else int(pipeline),
     )
 
 
@@ -81,6 +102,22 @@ def owner_names(snapshot: Snapshot) -> dict[int, str]:
     names = {int(user): user_name(user, name) for user, name in users.itertuples(index=False)}
     shared = {name for name, times in Counter(names.values()).items() if times > 1}
     return {user: f"{name} ({user})" if name in shared else name for user, name in names.items()}
+
+
+def pipeline_names(snapshot: Snapshot) -> dict[int, str]:
+    """Return the names of the pipelines that have deals, by id; each once."""
+    found = snapshot.ask(
+        """
+        SELECT DISTINCT pipeline_id, COALESCE(pipeline_name, 'Pipeline ' || pipeline_id) AS name
+        FROM fct_deals LEFT JOIN dim_pipelines USING (pipeline_id)
+        WHERE pipeline_id IS NOT NULL ORDER BY 1
+        """
+    )
+    names = {int(number): name for number, name in found.itertuples(index=False)}
+    shared = {name for name, times in Counter(names.values()).items() if times > 1}
+    return {
+        number: f"{name} ({number})" if name in shared else name for number, name in names.items()
+    }
 
 
 def user_name(user: int, name: str | None) -> str:

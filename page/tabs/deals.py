@@ -12,6 +12,10 @@ from look import note, nothing
 SHOWN = 1000  # rows on the page; the CSV has all
 COLUMNS = {
     "deal_id": "Deal",
+    "title": "Title",
+    "status": "Status",
+    "value": "Value",
+    "currency": "Currency",
     "created_at": "Created",
     "current_stage": "Stage",
     "current_stage_since": "Since",
@@ -24,11 +28,14 @@ COLUMNS = {
 }
 
 
+OFTEN_UNKNOWN = ("title", "status", "value", "currency")  # to an export of six files
+
+
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show all deals that meet the filters and the search."""
     text = st.text_input(
         "Search",
-        placeholder="Number of a deal, a stage, a lost reason",
+        placeholder="Number or title of a deal, a stage, a status, a lost reason",
         key="search",
         bind="query-params",
         persist_state="page",
@@ -38,8 +45,13 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
     if chosen.owner is not None:
         conditions.append("owner_user_id = ?")
         values.append(chosen.owner)
+    if chosen.pipeline is not None:
+        conditions.append("pipeline_id = ?")
+        values.append(chosen.pipeline)
     if text:
-        conditions.append("CONCAT_WS(' ', deal_id, current_stage, lost_reason) ILIKE ?")
+        conditions.append(
+            "CONCAT_WS(' ', deal_id, title, status, current_stage, lost_reason) ILIKE ?"
+        )
         values.append(f"%{text}%")
     note("A lost reason is a remark: deals in the last stage have one, too.")
     list_of_deals(snapshot, " AND ".join(conditions), *values, key="all")
@@ -97,6 +109,9 @@ def history(snapshot: Snapshot, deal: int) -> None:
           CASE WHEN is_completed THEN 'done' ELSE 'planned' END, user_id
         FROM fct_deal_activities WHERE deal_id = $1
         UNION ALL
+        SELECT valid_from, 'Status: ' || status, NULL, NULL
+        FROM fct_deal_status_history WHERE deal_id = $1
+        UNION ALL
         SELECT
           valid_from, 'New owner',
           CASE WHEN is_current THEN 'until now' ELSE 'until ' || valid_to END, user_id
@@ -123,4 +138,6 @@ def _as_shown(deals: pd.DataFrame, names: dict[int, str]) -> pd.DataFrame:
     owners = deals["owner_user_id"].map(
         lambda user: names.get(int(user)) if pd.notna(user) else None
     )
-    return deals.assign(owner=owners)[list(COLUMNS)].rename(columns=COLUMNS)
+    shown = deals.assign(owner=owners)[list(COLUMNS)]
+    unknown = [name for name in OFTEN_UNKNOWN if shown[name].isna().all()]
+    return shown.drop(columns=unknown).rename(columns=COLUMNS)

@@ -34,12 +34,24 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
           WHERE NOT is_completed AND due_timestamp < $3
             AND DATE_TRUNC('month', due_timestamp) BETWEEN $1 AND $2
           GROUP BY ALL
+        ), closed AS (
+          SELECT
+            COALESCE(owner_user_id, -1) AS user_id,
+            COUNT(*) FILTER (DATE_TRUNC('month', won_at) BETWEEN $1 AND $2) AS won,
+            COUNT(*) FILTER (DATE_TRUNC('month', lost_at) BETWEEN $1 AND $2) AS lost,
+            COUNT(*) FILTER (status = 'open') AS open_now
+          FROM fct_deals GROUP BY ALL
         )
         SELECT
           user_id, ANY_VALUE(user_name) AS user_name, {measures},
-          COALESCE(ANY_VALUE(activities), 0)::BIGINT AS "Of these overdue"
+          COALESCE(ANY_VALUE(activities), 0)::BIGINT AS "Of these overdue",
+          COALESCE(ANY_VALUE(won), 0)::BIGINT AS "Won",
+          COALESCE(ANY_VALUE(lost), 0)::BIGINT AS "Lost",
+          ROUND(100 * ANY_VALUE(won) / NULLIF(ANY_VALUE(won + lost), 0)) AS "Win rate, %",
+          COALESCE(ANY_VALUE(open_now), 0)::BIGINT AS "Open now"
         FROM rep_owner_performance_monthly
         LEFT JOIN overdue USING (user_id)
+        LEFT JOIN closed USING (user_id)
         WHERE month BETWEEN $1 AND $2{owner}
         GROUP BY user_id ORDER BY 3 DESC, 1 LIMIT {SHOWN}
         """,
@@ -54,12 +66,14 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
         f"{month_name(chosen.first)} to {month_name(chosen.last)}, the {SHOWN} busiest at most. "
         "First entries of deals into stages count for who owned the deal then, activities for "
         "whom they are assigned to. Overdue are planned activities whose time had passed when the "
-        "data was read."
+        "data was read. Won and lost deals count for who owns them now."
     )
     users = zip(found.pop("user_id"), found.pop("user_name"), strict=True)
     found.insert(
         0, "Owner", ["nobody" if user == -1 else user_name(user, name) for user, name in users]
     )
+    if not snapshot.value("SELECT COUNT(status) FROM fct_deals"):  # nobody knows
+        found = found.drop(columns=["Won", "Lost", "Win rate, %", "Open now"])
     st.dataframe(found, hide_index=True, alt="What each owner did")
     changes_of_owner(snapshot)
     activities(snapshot, chosen)

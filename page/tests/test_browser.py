@@ -12,7 +12,10 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-TABS = ("Funnel", "Months", "Where it sticks", "Owners", "Deals", "Data quality")
+TABS = (
+    *("Funnel", "Won and lost", "Pipeline", "Months", "Where it sticks", "Owners", "Deals"),
+    "Data quality",
+)
 DESK, PHONE = (1440, 1000), (390, 844)
 
 

@@ -12,11 +12,15 @@ from streamlit.testing.v1 import AppTest
 from data import latest
 from filters import HIDE_OWNER_NAMES
 from tabs.funnel import DAYS_TO_LAST_STAGE, days_to_reach
+from tabs.outcomes import UNKNOWN
 from tabs.owners import MEASURES
 
 Rows = t.Callable[[str], pd.DataFrame]
 
-TABS = ("Funnel", "Months", "Where it sticks", "Owners", "Deals", "Data quality")
+TABS = (
+    *("Funnel", "Won and lost", "Pipeline", "Months", "Where it sticks", "Owners", "Deals"),
+    "Data quality",
+)
 COUNTINGS = {
     "at least this far": "reached_at_least_deals_count",
     "any order": "reached_deals_count",
@@ -28,6 +32,12 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
     """Return the only table of the page that has a column."""
     (found,) = [frame.value for frame in page.dataframe if column in frame.value.columns]
     return found
+
+
+def months_to_choose(rows: Rows) -> pd.Series:
+    """Return the months of the report, and those in which deals were closed."""
+    outcomes = rows("rep_deal_outcomes_monthly").query("counted_by == 'closing'")
+    return pd.concat([rows("rep_sales_funnel_trends")["month"], outcomes["month"]])
 
 
 def listed(page: AppTest) -> int:
@@ -43,7 +53,7 @@ def listed(page: AppTest) -> int:
 def test_a_tab_opens_by_its_address(open_page: Open, tab: str) -> None:
     page = open_page(tab=tab)
     assert [text.value for text in page.subheader] == [tab]
-    assert page.dataframe or page.table
+    assert page.dataframe or page.table or page.info
 
 
 def test_an_address_that_makes_no_sense_shows_the_page(open_page: Open) -> None:
@@ -176,13 +186,97 @@ def test_cohorts_have_the_shares_of_the_mart(open_page: Open, rows: Rows) -> Non
         assert shown.loc[f"{row.cohort_month:%b %Y}", row.kpi_name] == pytest.approx(share, abs=1)
 
 
+# --- won and lost, and what is open ---------------------------------------------------------------
+
+
+def has_status(rows: Rows) -> bool:
+    return bool(rows("fct_deals")["status"].notna().any())
+
+
+@pytest.mark.parametrize("tab", ["Won and lost", "Pipeline"])
+def test_without_status_a_tab_says_why_it_is_empty(open_page: Open, rows: Rows, tab: str) -> None:
+    said = [text.value for text in open_page(tab=tab).info]
+    assert (UNKNOWN in said) is not has_status(rows)
+
+
+def test_won_and_lost_deals_are_those_of_the_mart(open_page: Open, rows: Rows) -> None:
+    if not has_status(rows):
+        return
+    page = open_page(tab="Won and lost")
+    outcomes = rows("rep_deal_outcomes_monthly")
+    outcomes["value"] = outcomes["won_value"].astype(float)
+    currency = outcomes[outcomes["counted_by"] == "creation"]
+    currency = currency.groupby("currency")["deals_count"].sum().sort_index()
+    currency = currency.sort_values(ascending=False, kind="stable").index[0]
+    closed = outcomes[outcomes["counted_by"] == "closing"]
+    shown = table(page, "win rate").set_index("month")
+    assert len(shown) == closed["month"].nunique()
+    for month, found in closed.groupby("month"):
+        row = shown.loc[f"{month:%b %Y}"]
+        won, lost = found["won_deals_count"].sum(), found["lost_deals_count"].sum()
+        assert (row["won"], row["lost"]) == (won, lost)
+        assert row["win rate"] == (f"{100 * won / (won + lost):.0f} %" if won + lost else "–")
+        values = found.loc[found["currency"] == currency, "value"]
+        value = row[f"value won, {currency}"]
+        assert (
+            pd.isna(value) if values.isna().all() else value == pytest.approx(values.sum(), abs=1)
+        )
+    created = outcomes[outcomes["counted_by"] == "creation"]
+    shown = table(page, "open").set_index("month")
+    for month, found in created.groupby("month"):
+        counts = found[["won_deals_count", "lost_deals_count", "open_deals_count"]].sum()
+        assert [*shown.loc[f"{month:%b %Y}", ["won", "lost", "open"]]] == [*counts]
+
+
+def test_a_card_of_outcomes_is_of_the_last_month_that_is_over(open_page: Open, rows: Rows) -> None:
+    deals = rows("fct_deals")
+    closed = deals["won_at"].fillna(deals["lost_at"])
+    months = closed.dt.to_period("M").dt.to_timestamp()
+    over = months[months < deals["last_changed_at"].max().to_period("M").to_timestamp()]
+    cards = {card.label: card.value for card in open_page(tab="Won and lost").metric}
+    if over.empty:
+        assert not cards
+        return
+    won = deals[(months == over.max()) & (deals["status"] == "won")]
+    assert cards["Deals won"] == f"{len(won):,}"
+    days = won["days_to_close"].astype(float).median()
+    assert cards["Days to win"] == ("–" if pd.isna(days) else f"{days:.0f}")
+
+
+def test_open_deals_are_in_stages_and_in_the_forecast(open_page: Open, rows: Rows) -> None:
+    if not has_status(rows):
+        return
+    report, deals = rows("rep_pipeline_monthly"), rows("fct_deals")
+    page = open_page(tab="Pipeline")
+    now = report[~report["is_month_over"]]
+    if len(now):
+        assert table(page, "Open deals")["Open deals"].sum() == now["deals_count"].sum()
+    dated = deals[(deals["status"] == "open") & deals["expected_close_date"].notna()]
+    if len(dated):
+        assert table(page, "overdue")["deals"].sum() == len(dated)
+
+
+def test_a_pipeline_is_alone(open_page: Open, rows: Rows) -> None:
+    deals = rows("fct_deals")
+    pipelines = deals["pipeline_id"].dropna().unique()
+    choices = [box for box in open_page(tab="Deals").selectbox if box.key == "pipeline"]
+    assert len(choices) == (len(pipelines) > 1)
+    if choices:
+        names = choices[0].options[1:]
+        assert len(names) == len(pipelines)
+        counts = sorted(listed(open_page(tab="Deals", pipeline=name)) for name in names)
+        assert counts == sorted(deals["pipeline_id"].value_counts())
+        open_page(tab="Won and lost", pipeline=names[0])
+        open_page(tab="Pipeline", pipeline=names[-1])
+
+
 # --- where it sticks ------------------------------------------------------------------------------
 
 
 def test_stages_say_who_left_and_who_is_there(open_page: Open, rows: Rows) -> None:
     shown = table(open_page(tab="Where it sticks"), "Left it").set_index("Stage")
     entries = rows("fct_stage_entries")
-    months = rows("rep_sales_funnel_trends")["month"]
+    months = months_to_choose(rows)
     exits = entries["stage_exit_timestamp"].dt.to_period("M").dt.to_timestamp()
     named = entries.assign(
         stage=entries["stage_name"].fillna("Stage " + entries["stage_id"].astype(str))
@@ -235,7 +329,7 @@ def test_changes_of_owner_are_counted(open_page: Open, rows: Rows) -> None:
 def test_activities_are_done_or_planned(open_page: Open, rows: Rows) -> None:
     activities = rows("fct_deal_activities")
     due = activities[activities["due_timestamp"].notna()]
-    months = rows("rep_sales_funnel_trends")["month"]
+    months = months_to_choose(rows)
     due = due[
         due["due_timestamp"].dt.to_period("M").dt.to_timestamp().between(months.min(), months.max())
     ]
@@ -297,7 +391,10 @@ def test_the_history_of_a_deal_has_all_that_happened(rows: Rows) -> None:
     page = AppTest.from_function(one_deal, default_timeout=60, kwargs={"deal": deal}).run()
     assert not page.exception, page.exception
     shown = page.dataframe[0].value
-    sources = ("fct_stage_entries", "fct_deal_activities", "dim_deal_owner_history")
+    sources = (
+        *("fct_stage_entries", "fct_deal_activities", "dim_deal_owner_history"),
+        "fct_deal_status_history",
+    )
     assert len(shown) == sum((rows(mart)["deal_id"] == deal).sum() for mart in sources)
     assert shown["When"].dropna().is_monotonic_increasing
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,13 @@ def test_the_page_shows_the_sample(sample: Warehouse, tmp_path: Path) -> None:
 def test_the_page_shows_another_company(other_company: Warehouse, tmp_path: Path) -> None:
     """Other steps, a stage outside the funnel, and a handful of deals."""
     assert passed(other_company, tmp_path, "not empty and not browser") > 20
+
+
+def test_the_page_shows_deals_of_several_pipelines(
+    randoms: t.Callable[[int, str], Warehouse], gateway: str, tmp_path: Path
+) -> None:
+    """Won, lost and reopened deals in several currencies, and some of which nothing is known."""
+    assert passed(randoms(1, gateway), tmp_path, "not empty and not browser") > 20
 
 
 def test_the_page_says_that_there_are_no_deals(empty_company: Warehouse, tmp_path: Path) -> None:
