@@ -14,7 +14,10 @@ from pipedrive_funnel.snapshot import take_snapshot
 
 PAGE = PROJECT / "page"
 PYTHON = PAGE / ".venv" / "bin" / "python"
-SETTINGS = ("PIPEDRIVE_SNAPSHOTS", "PIPEDRIVE_HIDE_OWNER_NAMES", "PIPEDRIVE_PAGE_GUARDED_BY")
+SETTINGS = (
+    *("PIPEDRIVE_SNAPSHOTS", "PIPEDRIVE_HIDE_OWNER_NAMES", "PIPEDRIVE_PAGE_GUARDED_BY"),
+    "PIPEDRIVE_CATALOG_URL",
+)
 
 
 def serve_page(environment: str | None = None, gateway: str | None = None) -> t.NoReturn:

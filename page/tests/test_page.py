@@ -14,6 +14,7 @@ from filters import HIDE_OWNER_NAMES
 from tabs.funnel import DAYS_TO_LAST_STAGE, days_to_reach
 from tabs.outcomes import UNKNOWN
 from tabs.owners import MEASURES
+from tabs.quality import CATALOG_URL
 
 Rows = t.Callable[[str], pd.DataFrame]
 
@@ -426,3 +427,21 @@ def test_the_rows_of_a_check_are_shown(open_page: Open, rows: Rows) -> None:
     shown = table(open_page(tab="Data quality", check=check), "Row")
     expected = sorted(findings[findings["check_name"] == check]["finding"])[:500]
     assert [*shown["Row"]] == expected
+
+
+def test_a_check_leads_to_its_table_in_the_catalog(
+    open_page: Open, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = rows("rep_data_quality")
+    found = report[(report["rows_count"] > 0) & report["checked_table"].notna()]
+    check, table_name = found.iloc[0][["check_name", "checked_table"]]
+    link = f"[{table_name} in the catalog](https://catalog.example/#/model/model.pipedrive_funnel."
+
+    def links() -> list[str]:
+        page = open_page(tab="Data quality", check=check)
+        return [text.value for text in page.markdown if "in the catalog" in text.value]
+
+    monkeypatch.delenv(CATALOG_URL, raising=False)
+    assert links() == []
+    monkeypatch.setenv(CATALOG_URL, "https://catalog.example/")
+    assert links() == [f"{link}{table_name})"]
