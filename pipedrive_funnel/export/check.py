@@ -27,6 +27,7 @@ from pipedrive_funnel.export.judge import Judge, Unreadable, printable
 
 LISTED = 5  # defects of a file that are described; the others are counted
 STEPS_FILE = "funnel_steps.csv"
+FEW_DEALS = 20  # of fewer, nobody can say whether they are of another export than the log
 # The files that hold the keys of the funnel's steps: source -> table, column, name of a key
 KEYS_OF_STEPS = {
     "stage": ("stages", "stage_id", "stage"),
@@ -95,7 +96,7 @@ def check_deals(path: Path, name: str) -> list[str]:
     """
     deals, logged = _deals(path), _deals(path.with_name("deal_changes.csv"))
     missing = len(deals - logged)
-    if not logged or missing <= len(deals) / 2:
+    if not logged or len(deals) < FEW_DEALS or missing <= len(deals) / 2:
         return []
     return [
         f"{name}: {missing:,} of {len(deals):,} deals are not in deal_changes.csv, so it is of "

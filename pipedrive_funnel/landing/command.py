@@ -348,7 +348,8 @@ def _say_changes(changes: Mapping[str, Change], rejected: Mapping[str, int]) -> 
         name: (change.read + rejected.get(name, 0), change.landed, change.unchanged)
         + (change.repeated, rejected.get(name, 0), change.removed)
         for name, change in changes.items()
-        if name != REJECTED and not (name in OPTIONAL and change == NO_CHANGE)
+        if name != REJECTED
+        and not (name in OPTIONAL and change == NO_CHANGE and not rejected.get(name))
     }
     rows["total"] = tuple(map(sum, zip(*rows.values(), strict=True)))
     table = numbers(["", *COLUMNS])

@@ -188,7 +188,7 @@ def check_landing(landed: Landed, export: Export, directory: Path) -> None:
     assert_clear(done)
     if not refused:
         for name, file in export.items():
-            assert (f"{name}.csv" in done.out) == any(not row.passes_check for row in file.rows)
+            assert (f"/{name}.csv" in done.out) == any(not row.passes_check for row in file.rows)
 
     done = run_command(landed.warehouse, "land", "csv", directory)
     assert_clear(done)

@@ -65,6 +65,7 @@ def test_the_page_shows_another_company(other_company: Warehouse, tmp_path: Path
     assert passed(other_company, tmp_path, "not empty and not browser") > 20
 
 
+@pytest.mark.again
 def test_the_page_shows_deals_of_several_pipelines(
     randoms: t.Callable[[int, str], Warehouse], gateway: str, tmp_path: Path
 ) -> None:

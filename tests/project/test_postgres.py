@@ -76,6 +76,7 @@ def test_tables_are_indexed_where_readers_filter(postgres: Warehouse) -> None:
         ("fct_deal_activities", "deal_id"),
         ("fct_deal_funnel_steps", "deal_id"),
         ("fct_deal_stage_history", "deal_id"),
+        ("fct_deal_status_history", "deal_id"),
         ("fct_deals", "deal_id"),
         ("fct_stage_entries", "deal_id"),
         ("int_activities", "deal_id"),
