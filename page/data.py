@@ -76,6 +76,13 @@ def milestones(snapshot: Snapshot) -> pd.DataFrame:
     return stages.iloc[sorted({0, last // 2, last}) if last >= 0 else []]
 
 
+def current_month(snapshot: Snapshot) -> pd.Timestamp:
+    """Return the first day of the month in which the log ends: those before are over."""
+    return pd.Timestamp(
+        snapshot.value("SELECT DATE_TRUNC('month', MAX(last_changed_at)) FROM fct_deals")
+    )
+
+
 def month_name(month: date | str) -> str:
     """Return a month as people write it, such as `Feb 2024`."""
     return pd.Timestamp(month).strftime("%b %Y")

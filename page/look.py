@@ -28,6 +28,43 @@ def chart(drawing: alt.Chart | alt.LayerChart, says: str, data: pd.DataFrame, **
     return state
 
 
+def stacked_months(
+    marks: pd.DataFrame, value: str, kind: str, colours: dict[str, str], height: int
+) -> alt.Chart:
+    """Draw a bar for each month, of several kinds of things in their colours.
+
+    Args:
+        marks: rows with a `month`.
+        value: the column of numbers, such as deals.
+        kind: the column of what they are numbers of.
+        colours: by what stands in that column.
+        height: of the chart, in pixels.
+
+    """
+    numbers = f"sum({value}):Q"
+    kinds = [name for name in colours if name in set(marks[kind])]
+    return (
+        alt.Chart(marks)
+        .mark_bar()
+        .encode(
+            x=alt.X("yearmonth(month):O", title=None, axis=alt.Axis(labelAngle=-40)),
+            y=alt.Y(numbers, title=value.title()),
+            color=alt.Color(
+                f"{kind}:N",
+                scale=alt.Scale(domain=kinds, range=[colours[name] for name in kinds]),
+                title=None,
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=[
+                alt.Tooltip("yearmonth(month):T", title="Month", format="%b %Y"),
+                kind,
+                alt.Tooltip(numbers, title=value.title()),
+            ],
+        )
+        .properties(height=height)
+    )
+
+
 def share(part: float | None, whole: float | None) -> float | None:
     """Return a share in per cent, or None where there is no whole."""
     if not whole or pd.isna(whole) or pd.isna(part):

@@ -113,6 +113,10 @@ class Table:
         """Whether an export may lack the file."""
         return self.name in OPTIONAL
 
+    def is_expected_in(self, directory: Path) -> bool:
+        """Tell whether an export in a directory has the file, or must have it."""
+        return self.has_file and (not self.is_optional or (directory / f"{self.name}.csv").exists())
+
 
 def read_tables(project: Path = PROJECT) -> dict[str, Table]:
     """Return the tables of external_models.yaml by name."""

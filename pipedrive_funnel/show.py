@@ -18,6 +18,7 @@ Report = Sequence[tuple[date, Decimal, int]]  # first day of the month, funnel s
 
 MONTHS_AT_MOST = 12
 MONTH_WIDTH = 8  # of '2024-02' and a blank
+NO_PROD = "There is no prod yet, see `make prod`: this is dev."
 
 
 def show(
@@ -44,6 +45,11 @@ def show(
 
             say_funnel(database, environment, months)
             say_next(next_steps(database, environment))
+
+
+def latest_environment(database: Database) -> str:
+    """Return prod, or dev as long as there is no prod."""
+    return "prod" if database.tables_of("prod") else "dev"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from pipedrive_funnel import PROJECT
 from pipedrive_funnel.errors import FunnelError, said_by_database
-from pipedrive_funnel.show import open_funnel
+from pipedrive_funnel.show import NO_PROD, latest_environment, open_funnel
 from pipedrive_funnel.terminal import say
 from pipedrive_funnel.warehouse import Database, DatabaseError
 
@@ -64,9 +64,9 @@ def take_snapshot(environment: str | None = None, gateway: str | None = None) ->
 
     """
     with closing(Database(gateway)) as database:
-        shown = environment or ("prod" if database.tables_of("prod") else "dev")
+        shown = environment or latest_environment(database)
         if environment is None and shown == "dev":
-            say("There is no prod yet, see `make prod`: this is dev.")
+            say(NO_PROD)
     columns = marts()
     with open_funnel(shown, gateway, tuple(columns)) as database:
         new = _next(directory_of_snapshots())

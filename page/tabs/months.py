@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, milestones, month_name
+from data import Snapshot, current_month, milestones, month_name
 from filters import Chosen
 from look import chart, note, nothing
 
@@ -31,7 +31,6 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
 
 def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
     """Draw the deals that reached each step, by month; months that are not over are hollow."""
-    until = snapshot.value("SELECT DATE_TRUNC('month', MAX(last_changed_at)) FROM fct_deals")
     steps = list(dict.fromkeys(report["step"]))
     usual = [step for step in milestones(snapshot)["kpi_name"] if step in steps] or steps
     shown = st.pills(
@@ -51,7 +50,7 @@ def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
         nothing("Choose a step.")
         return
     chosen = report[report["step"].isin(shown)]
-    chosen = chosen.assign(complete=chosen["month"] < pd.Timestamp(until))
+    chosen = chosen.assign(complete=chosen["month"] < current_month(snapshot))
     base = alt.Chart(chosen).encode(
         x=alt.X("yearmonth(month):T", title=None),
         y=alt.Y("deals:Q", title="Deals"),
@@ -101,9 +100,10 @@ def quarters(snapshot: Snapshot, chosen: Chosen) -> None:
     )
     month = snapshot.value(
         "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
-        "AND month < DATE_TRUNC('month', (SELECT MAX(last_changed_at) FROM fct_deals))",
+        "AND month < ?",
         chosen.first,
         chosen.last,
+        current_month(snapshot),
     )
     changes = snapshot.ask(
         """

@@ -6,9 +6,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, month_name
+from data import Snapshot, current_month, month_name
 from filters import Chosen
-from look import BLUE, GREY, ORANGE, chart, note, nothing, per_cent, share
+from look import BLUE, GREY, ORANGE, chart, note, nothing, per_cent, share, stacked_months
 
 UNKNOWN = (
     "The data does not say which deals are won or lost. Pipedrive's API does, and so does an "
@@ -19,8 +19,7 @@ STATES = {"won": BLUE, "lost": ORANGE, "open": GREY}
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show cards, and the deals closed and created in each month."""
-    if not snapshot.value("SELECT COUNT(*) FROM rep_deal_outcomes_monthly"):
-        nothing(UNKNOWN)
+    if not knows_outcomes(snapshot):
         return
     currency = choose_currency(snapshot)
     closed = months_of_closing(snapshot, chosen, currency)
@@ -30,6 +29,14 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
         cards(snapshot, closed, currency)
         by_closing(closed, currency)
     by_creation(snapshot, chosen)
+
+
+def knows_outcomes(snapshot: Snapshot) -> bool:
+    """Tell whether the data says what is won and lost; if not, say that."""
+    if snapshot.value("SELECT COUNT(*) FROM rep_deal_outcomes_monthly"):
+        return True
+    nothing(UNKNOWN)
+    return False
 
 
 def choose_currency(snapshot: Snapshot) -> str:
@@ -98,8 +105,7 @@ def months_of_closing(snapshot: Snapshot, chosen: Chosen, currency: str) -> pd.D
 
 def cards(snapshot: Snapshot, closed: pd.DataFrame, currency: str) -> None:
     """Show the last month that is over against the one before."""
-    until = snapshot.value("SELECT DATE_TRUNC('month', MAX(last_changed_at)) FROM fct_deals")
-    over = closed[closed["month"] < pd.Timestamp(until)]
+    over = closed[closed["month"] < current_month(snapshot)]
     if over.empty:
         note("The first month is not over yet: nothing to compare.")
         return
@@ -182,24 +188,4 @@ def by_creation(snapshot: Snapshot, chosen: Chosen) -> None:
 
 
 def _bars(marks: pd.DataFrame) -> alt.Chart:
-    states = [state for state in STATES if state in set(marks["status"])]
-    return (
-        alt.Chart(marks)
-        .mark_bar()
-        .encode(
-            x=alt.X("yearmonth(month):O", title=None, axis=alt.Axis(labelAngle=-40)),
-            y=alt.Y("sum(deals):Q", title="Deals"),
-            color=alt.Color(
-                "status:N",
-                scale=alt.Scale(domain=states, range=[STATES[state] for state in states]),
-                title=None,
-                legend=alt.Legend(orient="bottom"),
-            ),
-            tooltip=[
-                alt.Tooltip("yearmonth(month):T", title="Month", format="%b %Y"),
-                "status",
-                alt.Tooltip("sum(deals):Q", title="Deals"),
-            ],
-        )
-        .properties(height=260)
-    )
+    return stacked_months(marks, "deals", "status", STATES, height=260)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from data import Snapshot, month_name
 from filters import Chosen, user_name
-from look import BLUE, NARROW, ORANGE, chart, note, nothing, per_cent, share
+from look import BLUE, NARROW, ORANGE, chart, note, nothing, per_cent, share, stacked_months
 
 SHOWN = 200  # owners, the busiest first
 MEASURES = {
@@ -124,26 +124,8 @@ def activities(snapshot: Snapshot, chosen: Chosen) -> None:
         return
     note("By the month in which they are due. Planned ones were not done when the data was read.")
     marks = found.melt(["month", "activity"], ["done", "planned"], "state", "activities")
-    drawing = (
-        alt.Chart(marks)
-        .mark_bar()
-        .encode(
-            x=alt.X("yearmonth(month):O", title=None, axis=alt.Axis(labelAngle=-40)),
-            y=alt.Y("sum(activities):Q", title="Activities"),
-            color=alt.Color(
-                "state:N",
-                scale=alt.Scale(domain=["done", "planned"], range=[BLUE, ORANGE]),
-                title=None,
-                legend=alt.Legend(orient="bottom", columns=2),
-            ),
-            tooltip=[
-                alt.Tooltip("yearmonth(month):T", title="Month", format="%b %Y"),
-                "state",
-                alt.Tooltip("sum(activities):Q", title="Activities"),
-            ],
-        )
-        .properties(height=240)
-    )
+    colours = {"done": BLUE, "planned": ORANGE}
+    drawing = stacked_months(marks, "activities", "state", colours, height=240)
     totals = found.groupby("activity", as_index=False)[["done", "planned"]].sum()
     totals["% done"] = [
         share(done, done + planned)

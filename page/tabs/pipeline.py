@@ -8,13 +8,19 @@ import streamlit as st
 from data import Snapshot, month_name
 from filters import Chosen
 from look import BLUE, ORANGE, chart, note, nothing
-from tabs.outcomes import UNKNOWN, choose_currency
+from tabs.outcomes import choose_currency, knows_outcomes
+
+AMOUNTS = alt.Color(  # one for each of two columns: value, and weighted
+    "which:N",
+    scale=alt.Scale(domain=["value", "weighted"], range=[BLUE, ORANGE]),
+    title=None,
+    legend=alt.Legend(orient="bottom"),
+)
 
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show the stages now, month ends, and the forecast."""
-    if not snapshot.value("SELECT COUNT(*) FROM rep_deal_outcomes_monthly"):
-        nothing(UNKNOWN)
+    if not knows_outcomes(snapshot):
         return
     currency = choose_currency(snapshot)
     note(
@@ -83,7 +89,7 @@ def month_ends(snapshot: Snapshot, chosen: Chosen, currency: str) -> None:
         .encode(
             x=alt.X("yearmonth(month):T", title=None),
             y=alt.Y("amount:Q", title=currency),
-            color=_which(["value", "weighted"]),
+            color=AMOUNTS,
             strokeDash=alt.StrokeDash("which:N", legend=None),
             tooltip=[
                 alt.Tooltip("month:T", title="Month", format="%b %Y"),
@@ -128,7 +134,7 @@ def forecast(snapshot: Snapshot, chosen: Chosen, currency: str) -> None:
             x=alt.X("yearmonth(month):O", title=None, axis=alt.Axis(labelAngle=-40)),
             xOffset=alt.XOffset("which:N"),
             y=alt.Y("sum(amount):Q", title=currency),
-            color=_which(["value", "weighted"]),
+            color=AMOUNTS,
             opacity=alt.condition("datum.overdue", alt.value(0.4), alt.value(1)),
             tooltip=[
                 alt.Tooltip("yearmonth(month):T", title="Month", format="%b %Y"),
@@ -141,12 +147,3 @@ def forecast(snapshot: Snapshot, chosen: Chosen, currency: str) -> None:
     )
     table = found.assign(month=found["month"].map(month_name)).round(0)
     chart(drawing, f"Open deals by month of expected closing, {currency}; pale is overdue", table)
-
-
-def _which(names: list[str]) -> alt.Color:
-    return alt.Color(
-        "which:N",
-        scale=alt.Scale(domain=names, range=[BLUE, ORANGE]),
-        title=None,
-        legend=alt.Legend(orient="bottom"),
-    )

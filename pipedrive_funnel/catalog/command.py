@@ -12,6 +12,7 @@ from pipedrive_funnel import PROJECT
 from pipedrive_funnel.catalog.artifacts import Json, artifacts_of
 from pipedrive_funnel.catalog.reading import read
 from pipedrive_funnel.errors import FunnelError
+from pipedrive_funnel.show import NO_PROD, latest_environment
 from pipedrive_funnel.terminal import say, say_command
 from pipedrive_funnel.warehouse import Database
 
@@ -35,9 +36,9 @@ def write_catalog(
 
     """
     with closing(Database(gateway)) as database:
-        shown = environment or ("prod" if database.tables_of("prod") else "dev")
+        shown = environment or latest_environment(database)
         if environment is None and shown == "dev" and database.tables_of("dev"):
-            say("There is no prod yet, see `make prod`: this is dev.")
+            say(NO_PROD)
         models = read(database, shown)
         catalog = database.adapter.get_current_catalog() or ""
         artifacts = artifacts_of(models, shown, database.engine, catalog)

@@ -205,7 +205,7 @@ def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     columns = {
         f"{table.name}.csv": table.columns
         for table in read_tables().values()
-        if table.has_file and (not table.is_optional or (directory / f"{table.name}.csv").exists())
+        if table.is_expected_in(directory)
     }
     steps = directory / STEPS_FILE
     if steps.exists():

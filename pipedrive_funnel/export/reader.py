@@ -88,10 +88,7 @@ def open_export(directory: Path, tables: Mapping[str, Table]) -> Iterator[list[C
             raise ExportError([f"{directory} is no directory. Name the one with the six files."])
         files, defects = [], []
         for name, table in tables.items():
-            is_there = table.has_file and (
-                not table.is_optional or (directory / f"{name}.csv").exists()
-            )
-            if is_there:
+            if table.is_expected_in(directory):
                 try:
                     files.append(CsvFile(directory / f"{name}.csv", table, connection, scratch))
                 except ExportError as error:

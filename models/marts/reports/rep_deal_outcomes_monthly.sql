@@ -63,32 +63,42 @@ MODEL (
   )
 );
 
-WITH deals AS (
+WITH known AS (
   SELECT
-    'creation' AS counted_by,
-    DATE_TRUNC('MONTH', created_at)::DATE AS month,
     COALESCE(pipeline_id, -1) AS pipeline_id,
     COALESCE(currency, 'unknown') AS currency,
     status,
     value,
     created_at,
-    won_at
+    won_at,
+    COALESCE(won_at, lost_at) AS closed_at
   FROM pipedrive_analytics.fct_deals
   WHERE
     NOT status IS NULL
-  UNION ALL
+), deals AS (
   SELECT
-    'closing' AS counted_by,
-    DATE_TRUNC('MONTH', COALESCE(won_at, lost_at))::DATE AS month,
-    COALESCE(pipeline_id, -1) AS pipeline_id,
-    COALESCE(currency, 'unknown') AS currency,
+    'creation' AS counted_by,
+    DATE_TRUNC('MONTH', created_at)::DATE AS month,
+    pipeline_id,
+    currency,
     status,
     value,
     created_at,
     won_at
-  FROM pipedrive_analytics.fct_deals
+  FROM known
+  UNION ALL
+  SELECT
+    'closing' AS counted_by,
+    DATE_TRUNC('MONTH', closed_at)::DATE AS month,
+    pipeline_id,
+    currency,
+    status,
+    value,
+    created_at,
+    won_at
+  FROM known
   WHERE
-    NOT COALESCE(won_at, lost_at) IS NULL
+    NOT closed_at IS NULL
 ), counts AS (
   SELECT
     counted_by,
