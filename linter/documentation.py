@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from sqlmesh.core import dialect as d
 from sqlmesh.core.linter.rule import Rule, RuleViolation
 from sqlmesh.core.model import ExternalModel, Model
@@ -28,8 +30,14 @@ def header_of(model: Model) -> d.Model | None:
     """
     if model._path is None or model._path.suffix != ".sql":
         return None
-    source = model._path.read_text(encoding="utf-8")
-    return d.parse(source, default_dialect=model.dialect)[0]
+    return _parsed_header(model._path.read_text(encoding="utf-8"), model.dialect)
+
+
+@functools.cache
+def _parsed_header(source: str, dialect: str) -> d.Model:
+    """Parse no more of a file than its header: every plan does this for every model."""
+    header, end, _ = source.partition("\n);")
+    return d.parse(header + end, default_dialect=dialect)[0]
 
 
 class NoMissingOwner(Rule):
