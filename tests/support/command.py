@@ -15,7 +15,8 @@ import pytest
 
 from pipedrive_funnel import warehouse
 from pipedrive_funnel.__main__ import main
-from tests.support.warehouse import Warehouse
+from pipedrive_funnel.context import FunnelContext
+from tests.support.warehouse import SharedConfig, Warehouse
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def run_command(
         redirect_stderr(io.StringIO()) as err,
     ):
         patch.setattr(warehouse, "PROJECT", in_.path)
+        patch.setattr(FunnelContext, "CONFIG_TYPE", SharedConfig)
         for name, value in settings.items():
             patch.setenv(name, value)
         gateway = [] if arguments[0] == "check" else ["--gateway", in_.gateway]

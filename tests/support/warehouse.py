@@ -95,15 +95,17 @@ def copy_project(
             }:
                 model.unlink()
         report = next((to / "models").rglob(f"{REPORT.split('.')[1]}.sql"))
-        report.write_text(
-            f"{report.read_text().strip()};\n\n@all_is_processed()\n"
-        )  # the last one now
+        query, analyze, _ = report.read_text().partition("@postgres_analyze()")
+        report.write_text(f"{query}@all_is_processed();\n\n{analyze}\n")  # the last one now
     if not audited:
         for model in (to / "models").rglob("*.sql"):
             unaudited = re.sub(r"(?s)\n  audits .*?(?=\n  description )", "", model.read_text())
             model.write_text(unaudited)
     if with_tests:
+        names = {model.stem for model in (to / "models").rglob("*.sql")}
         for file in (PROJECT / "tests" / "models").rglob("test_*.yaml"):
+            if file.stem.removeprefix("test_") not in names:
+                continue
             first, *_ = re.split(r"(?<=\n)\n(?=test_)", file.read_text())
             (to / "tests").mkdir(exist_ok=True)
             (to / "tests" / file.name).write_text(first)
@@ -137,7 +139,7 @@ def share_parsed_models(project: Path, directory: Path) -> None:
         (cache / name).symlink_to(directory / name)
 
 
-class _Config(Config):
+class SharedConfig(Config):
     """A configuration whose models are the same on every database of a gateway."""
 
     @property
@@ -147,7 +149,7 @@ class _Config(Config):
 
 
 class _Context(Context):
-    CONFIG_TYPE = _Config
+    CONFIG_TYPE = SharedConfig
 
 
 class _Undo(Exception):
