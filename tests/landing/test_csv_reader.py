@@ -488,9 +488,18 @@ def nasty_files(draw: st.DrawFn) -> bytes:
     return content
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(nasty_files())
 def test_a_nasty_file_is_the_same_in_both_ways(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+):
+    event("at once" if read_both_ways(tmp_path_factory.getbasetemp(), content) else "row by row")
+
+
+@pytest.mark.again
+@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nasty_files())
+def test_a_thousand_nasty_files_are_the_same_in_both_ways(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ):
     event("at once" if read_both_ways(tmp_path_factory.getbasetemp(), content) else "row by row")

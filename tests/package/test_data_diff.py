@@ -13,6 +13,8 @@ from tests.support.command import Done, edit_file, run_command
 from tests.support.other_pipeline import FILES
 from tests.support.warehouse import Warehouse
 
+pytestmark = pytest.mark.again_on("duckdb")
+
 MARTS = "models/marts/core"
 MODEL = """MODEL (
   name pipedrive_analytics.{name},

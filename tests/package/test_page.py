@@ -60,6 +60,7 @@ def test_the_page_shows_the_sample(sample: Warehouse, tmp_path: Path) -> None:
     assert passed(sample, tmp_path, "not empty and not browser") > 20
 
 
+@pytest.mark.again
 def test_the_page_shows_another_company(other_company: Warehouse, tmp_path: Path) -> None:
     """Other steps, a stage outside the funnel, and a handful of deals."""
     assert passed(other_company, tmp_path, "not empty and not browser") > 20

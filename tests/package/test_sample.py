@@ -109,6 +109,14 @@ def scaled(tmp_path_factory) -> Path:
 # --- the files ------------------------------------------------------------------------------------
 
 
+def test_a_changed_file_is_nobodys_sample(tmp_path):
+    sample.write_sample(tmp_path)
+    assert sample.is_sample(tmp_path)
+    users = tmp_path / "users.csv"
+    users.write_text(users.read_text().replace("\n1,", "\n1001,", 1))
+    assert not sample.is_sample(tmp_path)
+
+
 def test_committed_files_are_what_the_generator_writes(tmp_path):
     committed = [f"seeds/{name}.csv" for name in HEADERS]
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *committed], cwd=PROJECT)

@@ -15,8 +15,8 @@ from tests.support.warehouse import REPORT, Warehouse
 
 @pytest.fixture(scope="module")
 def in_prod(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
-    """Plan the sample in prod, with the linter on, as a person does."""
-    warehouse = new_warehouse("duckdb", with_tests=True)
+    """Plan the sample's core in prod, with the linter on, as a person does."""
+    warehouse = new_warehouse("duckdb", core=True, with_tests=True)
     warehouse.lint = True
     outcome = warehouse.plan("prod")
     assert outcome.error is None, outcome.output
