@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, current_month, milestones, month_name
+from data import Snapshot, milestones, month_name
 from filters import Chosen
 from look import chart, note, nothing
 
@@ -16,8 +16,9 @@ YOUNG_MONTHS = 6  # a cohort younger than that is drawn pale
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show lines per step, and a heat map of the cohorts."""
     report = snapshot.ask(
-        "SELECT month, kpi_name AS step, funnel_step::DOUBLE AS number, deals_count AS deals "
-        "FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? ORDER BY number, month",
+        "SELECT month, kpi_name AS step, funnel_step::DOUBLE AS number, deals_count AS deals, "
+        "is_complete_month AS complete FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
+        "ORDER BY number, month",
         chosen.first,
         chosen.last,
     )
@@ -50,7 +51,6 @@ def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
         nothing("Choose a step.")
         return
     chosen = report[report["step"].isin(shown)]
-    chosen = chosen.assign(complete=chosen["month"] < current_month(snapshot))
     base = alt.Chart(chosen).encode(
         x=alt.X("yearmonth(month):T", title=None),
         y=alt.Y("deals:Q", title="Deals"),
@@ -100,10 +100,9 @@ def quarters(snapshot: Snapshot, chosen: Chosen) -> None:
     )
     month = snapshot.value(
         "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
-        "AND month < ?",
+        "AND is_complete_month",
         chosen.first,
         chosen.last,
-        current_month(snapshot),
     )
     changes = snapshot.ask(
         """

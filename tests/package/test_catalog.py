@@ -345,7 +345,11 @@ def test_models_stand_behind_those_that_they_name(artifacts: Artifacts) -> None:
     for name, node in nodes_of(artifacts, "model").items():
         query = FILES[name].read_text().partition("\n);")[2]
         named = set(re.findall(r"(?:FROM|JOIN) (?:pipedrive_\w+|@\{raw_schema\})\.(\w+)", query))
-        of_macros = {"@was_touched": "int_touched_deals", "@is_counted": "stg_deals"}
+        of_macros = {
+            "@was_touched": "int_touched_deals",
+            "@is_counted": "stg_deals",
+            "@observed_until": "fct_deals",
+        }
         unnamed = {model for macro, model in of_macros.items() if macro in query}
         unnamed |= set(re.findall(r"\.(\w+)", block(header_of(FILES[name]), "depends_on")))
         parents = {id_.rpartition(".")[2] for id_ in node["depends_on"]["nodes"]}

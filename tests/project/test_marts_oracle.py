@@ -117,6 +117,9 @@ def test_random_exports_have_what_the_rules_speak_of(
     for column in ("rolling_12_months_deals_count", "year_over_year_change"):
         assert trends[column].notna().any()
     assert trends["quarter_to_date_deals_count"].isna().any()
+    counts = trends.groupby("month")["is_complete_month"].agg(["any", "size"])
+    assert not counts["any"].all()
+    assert counts.loc[counts.index[-1], "size"] == 1, "no call is due long after the log"
 
 
 def test_oracle_agrees_with_marts_worked_out_by_hand(tmp_path: Path) -> None:

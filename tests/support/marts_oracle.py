@@ -785,35 +785,41 @@ def _time_in_stage(crm: Crm) -> Mart:
 
 def _trends(crm: Crm) -> Mart:
     report = _report(crm)
-    grid = [min((month for month, _ in report), default=date.max)]
-    while grid[-1] < max((month for month, _ in report), default=date.min):
-        grid.append(months_later(grid[-1], 1))
+    log_end = max((deal.last_change for deal in crm.deals), default=datetime.min)
+    first = min((month for month, _ in report), default=date.max)
     rows = []
-    for step in crm.steps if report else []:
-        deals = {month: report.get((month, step.number), 0) for month in grid}
+    for step in crm.steps:
+        deals = {month: count for (month, number), count in report.items() if number == step.number}
+        months = {month for month in deals if month > month_of(log_end)}
+        month = first
+        while month <= month_of(log_end):
+            months.add(month)
+            month = months_later(month, 1)
 
-        def since(first: date, last: date, deals: dict[date, int] = deals) -> int | None:
-            if first not in deals:
-                return None
-            return sum(count for month, count in deals.items() if first <= month <= last)
+        def during(
+            count: int, last: date, deals: dict[date, int] = deals, first: date = first
+        ) -> int | None:
+            months = [months_later(last, -ago) for ago in range(count)]
+            return sum(deals.get(each, 0) for each in months) if min(months) >= first else None
 
-        for month, count in deals.items():
-            last_month = deals.get(months_later(month, -1))
-            last_year = deals.get(months_later(month, -12))
-            quarter = date(month.year, 3 * ((month.month - 1) // 3) + 1, 1)
+        for month in sorted(months):
+            last_month, last_year = (during(1, months_later(month, -ago)) for ago in (1, 12))
+            is_over = datetime.combine(months_later(month, 1), datetime.min.time()) <= log_end
+            count = deals.get(month, 0)
             rows.append(
                 {
                     "month": month,
                     "kpi_name": step.name,
                     "funnel_step": step.number,
                     "deals_count": count,
+                    "is_complete_month": is_over,
                     "previous_month_deals_count": last_month,
-                    "month_over_month_change": change(count, last_month),
+                    "month_over_month_change": change(count, last_month) if is_over else None,
                     "previous_year_deals_count": last_year,
-                    "year_over_year_change": change(count, last_year),
-                    "quarter_to_date_deals_count": since(quarter, month),
-                    "rolling_3_months_deals_count": since(months_later(month, -2), month),
-                    "rolling_12_months_deals_count": since(months_later(month, -11), month),
+                    "year_over_year_change": change(count, last_year) if is_over else None,
+                    "quarter_to_date_deals_count": during((month.month - 1) % 3 + 1, month),
+                    "rolling_3_months_deals_count": during(3, month),
+                    "rolling_12_months_deals_count": during(12, month),
                 }
             )
     return Mart(("month", "funnel_step"), rows)
