@@ -284,11 +284,14 @@ def test_stages_say_who_left_and_who_is_there(open_page: Open, rows: Rows) -> No
     )
     left = named[exits.between(months.min(), months.max())].groupby("stage")["seconds_in_stage"]
     there = named[named["stage_exit_timestamp"].isna()].groupby("stage").size()
-    assert {*shown.index} == {*left.groups, *there.index}
+    came = named.groupby("stage").size()
+    assert {*shown.index} == {*came.index}
     for stage, row in shown.iterrows():
         spans = left.get_group(stage) if stage in left.groups else pd.Series(dtype=float)
         assert row["Left it"] == len(spans)
         assert row["There now"] == there.get(stage, 0)
+        of_all = 100 * there.get(stage, 0) / came[stage]
+        assert row["Of all that came, %"] == pytest.approx(of_all, abs=0.501)
         if len(spans):
             for title, part in (("Half after days", 0.5), ("Nine in ten after days", 0.9)):
                 assert row[title] == pytest.approx(spans.quantile(part) / 86_400, abs=0.051)

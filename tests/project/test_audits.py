@@ -631,6 +631,11 @@ CASES = [
         "UPDATE {rep_time_in_stage} SET still_there_count = NULL WHERE stage_id = 1",
     ),
     Case(
+        TIME_IN_STAGE,
+        "totals_conserved",
+        "UPDATE {rep_time_in_stage} SET entries_count = entries_count - 1 WHERE stage_id = 1",
+    ),
+    Case(
         PERFORMANCE,
         "accepted_values",
         "UPDATE {rep_owner_performance_monthly} SET measure = 'lost deals' "

@@ -749,17 +749,19 @@ def _transitions(crm: Crm) -> Mart:
 def _time_in_stage(crm: Crm) -> Mart:
     exits: dict[tuple[int, date], list[tuple[int, int | None]]] = defaultdict(list)
     ages: dict[int, list[int]] = defaultdict(list)
+    entered: Counter[int] = Counter()
     midnight = datetime.combine(crm.today, datetime.min.time())
     this_month = month_of(crm.today)
     for deal in crm.deals:
         for entry in deal.entries:
+            entered[entry.stage] += 1
             if entry.left is not None:
                 span = seconds(entry.at, entry.left)
                 exits[entry.stage, month_of(entry.left)].append((deal.id, span))
             else:
                 ages[entry.stage].append(seconds(entry.at, midnight) or 0)
     rows = []
-    for stage, month in sorted({*exits, *((stage, this_month) for stage in ages)}):
+    for stage, month in sorted({*exits, *((stage, this_month) for stage in entered)}):
         left = exits.get((stage, month), [])
         staying = ages.get(stage, []) if month == this_month else None
         spans, step = [span for _, span in left], crm.step_of_stage.get(stage)
@@ -774,7 +776,11 @@ def _time_in_stage(crm: Crm) -> Mart:
                 "average_days": average(spans),
                 "median_days": percentile(spans),
                 "p90_days": percentile(spans, Fraction(9, 10)),
+                "entries_count": None if staying is None else entered[stage],
                 "still_there_count": None if staying is None else len(staying),
+                "share_still_there": (
+                    None if staying is None else Fraction(len(staying), entered[stage])
+                ),
                 "average_age_days": average(staying or []),
                 "median_age_days": percentile(staying or []),
                 "as_of": crm.today,
