@@ -327,6 +327,7 @@ def test_every_column_of_a_mart_comes_from_a_file(artifacts: Artifacts) -> None:
     constants = {("rep_data_quality", "as_of"), ("rep_time_in_stage", "as_of")}  # date of the run
     constants |= {("fct_data_quality_findings", name) for name in ("check_name", "is_by_deal")}
     constants |= {("rep_forecast_monthly", "as_of"), ("rep_deal_outcomes_monthly", "counted_by")}
+    constants |= {(f"rep_owner_{name}_monthly", "as_of") for name in ("performance", "outcomes")}
     lost = {
         (name, column)
         for name, node in nodes_of(artifacts, "model").items()

@@ -34,6 +34,7 @@ TRANSITIONS = "pipedrive_analytics.rep_stage_transitions"
 TIME_IN_STAGE = "pipedrive_analytics.rep_time_in_stage"
 TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
 PERFORMANCE = "pipedrive_analytics.rep_owner_performance_monthly"
+OWNER_OUTCOMES = "pipedrive_analytics.rep_owner_outcomes_monthly"
 LOST_REASONS = "pipedrive_analytics.rep_lost_reasons_monthly"
 CHECKS = "pipedrive_analytics.dim_data_quality_checks"
 FINDINGS = "pipedrive_analytics.fct_data_quality_findings"
@@ -652,10 +653,31 @@ CASES = [
         for measure, rows in {
             "stage entries": 9,
             "completed activities": 1,
-            "planned activities": 1,
+            "overdue activities": 1,
             "sales calls": 2,
             "lost reasons": 1,
         }.items()
+    ),
+    Case(  # who was overdue on the day of the plan is not planned
+        PERFORMANCE,
+        "owner_entries_conserved",
+        "UPDATE {rep_owner_performance_monthly} SET measure = 'planned activities' "
+        "WHERE measure = 'overdue activities' AND month = '2024-03-01'",
+        rows=2,
+    ),
+    *(
+        Case(
+            OWNER_OUTCOMES,
+            "totals_conserved",
+            f"UPDATE {{rep_owner_outcomes_monthly}} SET {column} = {column} + 1 "
+            "WHERE currency = 'EUR' AND CONCAT(month, ' ', user_id) = ("
+            "SELECT MIN(CONCAT(month, ' ', user_id)) FROM {rep_owner_outcomes_monthly} "
+            f"WHERE currency = 'EUR' AND {column} > 0)",
+        )
+        for column in (
+            *("won_deals_count", "lost_deals_count", "won_value"),
+            *("open_deals_count", "open_value"),
+        )
     ),
     Case(
         LOST_REASONS,

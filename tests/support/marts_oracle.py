@@ -849,7 +849,9 @@ def _owner_performance(crm: Crm) -> Mart:
             events[month_of(deal.lost_at), owner, "lost reasons", deal.lost_reason, None] += 1
     for activity in crm.activities:
         if activity.due is not None:
-            measure = "completed activities" if activity.done else "planned activities"
+            is_past = activity.due.date() < crm.today
+            state = "completed" if activity.done else "overdue" if is_past else "planned"
+            measure = f"{state} activities"
             item = crm.types.get(activity.type) or activity.type or "unknown"
             events[month_of(activity.due), user_or_nobody(activity.user), measure, item, None] += 1
     for call in crm.calls():
@@ -866,10 +868,53 @@ def _owner_performance(crm: Crm) -> Mart:
             "item": item,
             "funnel_step": step,
             "events_count": count,
+            "as_of": crm.today,
         }
         for (month, user, measure, item, step), count in events.items()
     ]
     return Mart(("month", "user_id", "measure", "item"), rows)
+
+
+def _owner_outcomes(crm: Crm) -> Mart:
+    groups: dict[tuple[date, int, int, str], list[Deal]] = defaultdict(list)
+    for deal in crm.deals:
+        if deal.status == "open":
+            month, owner = month_of(crm.today), deal.periods[-1].user if deal.periods else None
+        elif deal.closed_at is not None:
+            month, owner = month_of(deal.closed_at), deal.owner(deal.closed_at)
+        else:
+            continue
+        pipeline = -1 if deal.state.pipeline is None else deal.state.pipeline
+        currency = deal.state.currency or "unknown"
+        groups[month, user_or_nobody(owner), pipeline, currency].append(deal)
+    rows = []
+    for (month, user, pipeline, currency), deals in groups.items():
+        numbers = {status: [d for d in deals if d.status == status] for status in STATUSES}
+        worth = {
+            status: [d.state.value for d in found if d.state.value is not None]
+            for status, found in numbers.items()
+        }
+        won, lost = len(numbers["won"]), len(numbers["lost"])
+        rows.append(
+            {
+                "month": month,
+                "user_id": user,
+                "user_name": crm.users.get(user),
+                "pipeline_id": pipeline,
+                "pipeline_name": crm.pipeline_name(pipeline),
+                "currency": currency,
+                "won_deals_count": won,
+                "lost_deals_count": lost,
+                "win_rate": ratio(won, won + lost),
+                "won_value": sum(worth["won"], Fraction(0)) if worth["won"] else None,
+                "open_deals_count": (
+                    len(numbers["open"]) if month == month_of(crm.today) else None
+                ),
+                "open_value": sum(worth["open"], Fraction(0)) if worth["open"] else None,
+                "as_of": crm.today,
+            }
+        )
+    return Mart(("month", "user_id", "pipeline_id", "currency"), rows)
 
 
 def _lost_reasons_monthly(crm: Crm) -> Mart:
@@ -1074,6 +1119,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_analytics.rep_time_in_stage": _time_in_stage,
     "pipedrive_analytics.rep_sales_funnel_trends": _trends,
     "pipedrive_analytics.rep_owner_performance_monthly": _owner_performance,
+    "pipedrive_analytics.rep_owner_outcomes_monthly": _owner_outcomes,
     "pipedrive_analytics.rep_lost_reasons_monthly": _lost_reasons_monthly,
 }
 
