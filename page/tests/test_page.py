@@ -164,7 +164,9 @@ def test_months_have_the_numbers_of_the_report(open_page: Open, rows: Rows) -> N
 def test_quarters_are_sums_of_months(open_page: Open, rows: Rows) -> None:
     trends = rows("rep_sales_funnel_trends")
     (shown,) = [
-        frame.value for frame in open_page(tab="Months").dataframe if "Step" in frame.value.columns
+        frame.value
+        for frame in open_page(tab="Months").dataframe
+        if "Step" in frame.value.columns and "Came to it" not in frame.value.columns
     ]
     shown = shown.set_index("Step")
     trends = trends.assign(
@@ -185,6 +187,21 @@ def test_cohorts_have_the_shares_of_the_mart(open_page: Open, rows: Rows) -> Non
     for row in rows("rep_funnel_cohorts").itertuples():
         share = round(100 * float(row.share_of_cohort_at_least))
         assert shown.loc[f"{row.cohort_month:%b %Y}", row.kpi_name] == pytest.approx(share, abs=1)
+
+
+def test_all_cohorts_have_the_numbers_of_the_mart(open_page: Open, rows: Rows) -> None:
+    shown = table(open_page(tab="Months"), "Came to it").set_index("Step")
+    expected = rows("rep_funnel_all_cohorts").set_index("kpi_name")
+    assert {*shown.index} == {*expected.index}
+    for step, row in expected.iterrows():
+        assert shown.loc[step, "Came to it"] == row["reached_deals_count"]
+        for title, column in {
+            "Of all, %": "share_of_created",
+            "It or further, %": "share_of_created_at_least",
+            **{f"In {days} days, %": f"share_within_{days}_days" for days in (30, 60, 90)},
+        }.items():
+            share, found = row[column], shown.loc[step, title]
+            assert pd.isna(found) if pd.isna(share) else abs(found - 100 * float(share)) <= 0.501
 
 
 # --- won and lost, and what is open ---------------------------------------------------------------

@@ -26,6 +26,7 @@ ENTRIES = "pipedrive_analytics.fct_stage_entries"
 DEALS = "pipedrive_analytics.fct_deals"
 CONVERSION = "pipedrive_analytics.rep_sales_funnel_conversion"
 COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
+ALL_COHORTS = "pipedrive_analytics.rep_funnel_all_cohorts"
 DEAL_STEPS = "pipedrive_analytics.fct_deal_funnel_steps"
 STATUSES = "pipedrive_analytics.fct_deal_status_history"
 OUTCOMES = "pipedrive_analytics.rep_deal_outcomes_monthly"
@@ -595,6 +596,34 @@ CASES = [
         "UPDATE {rep_funnel_cohorts} SET reached_at_least_deals_count = 0 "
         "WHERE cohort_month = '2024-02-01' AND funnel_step = 2",
         rows=2,
+    ),
+    Case(
+        ALL_COHORTS,
+        "non_negative",
+        "UPDATE {rep_funnel_all_cohorts} SET median_days_to_reach = -1 WHERE funnel_step = 9",
+    ),
+    Case(
+        ALL_COHORTS,
+        "forall",
+        "UPDATE {rep_funnel_all_cohorts} "
+        "SET followed_for_90_days_deals_count = reached_within_90_days_deals_count - 1 "
+        "WHERE funnel_step = 9",
+    ),
+    *(
+        Case(
+            ALL_COHORTS,
+            "all_cohorts_conserved",
+            f"UPDATE {{rep_funnel_all_cohorts}} SET {column} = {column} + 1 WHERE funnel_step = 4",
+        )
+        for column in (
+            *("created_deals_count", "reached_deals_count"),
+            *("reached_at_least_deals_count", "reached_in_order_deals_count"),
+        )
+    ),
+    Case(
+        ALL_COHORTS,
+        "all_cohorts_conserved",
+        "DELETE FROM {rep_funnel_all_cohorts} WHERE funnel_step = 2.1",
     ),
     Case(
         TRANSITIONS,

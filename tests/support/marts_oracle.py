@@ -718,6 +718,66 @@ def _cohorts(crm: Crm) -> Mart:
     return Mart(("cohort_month", "funnel_step"), rows)
 
 
+def _all_cohorts(crm: Crm) -> Mart:
+    deals = _progress(crm)
+    last_change = max((deal.last_change for deal in crm.deals), default=datetime.min)
+    rows = []
+    reached = {step: [d for d in deals if step.number in d.reached] for step in crm.steps}
+    ordered = {step: [d for d in deals if step.number in d.in_order] for step in crm.steps}
+    at_least = {
+        step: [deal for deal in deals if _has_come_to(crm, step, {*deal.reached})]
+        for step in crm.steps
+    }
+    for step in crm.steps if deals else []:
+        before = crm.stage_step_before(step)
+        both = [d for d in reached[step] if before is None or before.number in d.reached]
+
+        def of_stage_before(
+            part: list[Progress],
+            counting: dict[Step, list[Progress]],
+            before: Step | None = before,
+        ) -> Fraction | None:
+            return ratio(len(part), len(counting[before])) if before else None
+
+        row = {
+            "kpi_name": step.name,
+            "funnel_step": step.number,
+            "created_deals_count": len(deals),
+            "reached_deals_count": len(reached[step]),
+            "reached_at_least_deals_count": len(at_least[step]),
+            "reached_in_order_deals_count": len(ordered[step]),
+            "share_of_created": ratio(len(reached[step]), len(deals)),
+            "share_of_created_at_least": ratio(len(at_least[step]), len(deals)),
+            "share_of_created_in_order": ratio(len(ordered[step]), len(deals)),
+            "previous_stage_step": before.number if before else None,
+            "reached_both_deals_count": len(both),
+            "conversion_from_previous_stage_step": of_stage_before(both, reached),
+            "ratio_to_previous_stage_step": of_stage_before(reached[step], reached),
+            "conversion_at_least_from_previous_stage_step": of_stage_before(
+                at_least[step], at_least
+            ),
+            "conversion_in_order_from_previous_stage_step": of_stage_before(ordered[step], ordered),
+            "median_days_to_reach": percentile(
+                seconds(deal.deal.created, deal.reached[step.number]) for deal in reached[step]
+            ),
+        }
+        for span in (30, 60, 90):
+            followed = []
+            for deal in deals:
+                next_month = months_later(month_of(deal.deal.created), 1)
+                month_end = datetime(next_month.year, next_month.month, 1)
+                if month_end + timedelta(days=span) <= last_change:
+                    followed.append(deal)
+            within = sum(deal.within(step, span) for deal in followed)
+            row |= {
+                f"followed_for_{span}_days_deals_count": len(followed),
+                f"reached_within_{span}_days_deals_count": within if followed else None,
+                f"share_within_{span}_days": ratio(within, len(followed)),
+            }
+        rows.append(row)
+    return Mart(("funnel_step",), rows)
+
+
 def _transitions(crm: Crm) -> Mart:
     taken: dict[tuple[int, int], list[tuple[Deal, Entry, Entry]]] = defaultdict(list)
     for deal in crm.deals:
@@ -1112,6 +1172,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_analytics.fct_deal_funnel_steps": _deal_funnel_steps,
     "pipedrive_analytics.rep_sales_funnel_conversion": _conversion,
     "pipedrive_analytics.rep_funnel_cohorts": _cohorts,
+    "pipedrive_analytics.rep_funnel_all_cohorts": _all_cohorts,
     "pipedrive_analytics.rep_deal_outcomes_monthly": _outcomes,
     "pipedrive_analytics.rep_pipeline_monthly": _pipeline_monthly,
     "pipedrive_analytics.rep_forecast_monthly": _forecast,
