@@ -76,10 +76,10 @@ def milestones(snapshot: Snapshot) -> pd.DataFrame:
     return stages.iloc[sorted({0, last // 2, last}) if last >= 0 else []]
 
 
-def current_month(snapshot: Snapshot) -> pd.Timestamp:
-    """Return the first day of the month in which the log ends: those before are over."""
+def last_complete_month(snapshot: Snapshot) -> pd.Timestamp:
+    """Return the first day of the last month that is over; no time when there is none."""
     return pd.Timestamp(
-        snapshot.value("SELECT DATE_TRUNC('month', MAX(last_changed_at)) FROM fct_deals")
+        snapshot.value("SELECT MAX(month) FROM rep_sales_funnel_trends WHERE is_complete_month")
     )
 
 

@@ -93,6 +93,8 @@ def owner_names(snapshot: Snapshot) -> dict[int, str]:
           SELECT owner_user_id AS user_id FROM fct_deals
           UNION
           SELECT user_id FROM rep_owner_performance_monthly WHERE user_id <> -1
+          UNION
+          SELECT user_id FROM rep_owner_outcomes_monthly WHERE user_id <> -1
         )
         LEFT JOIN dim_users USING (user_id)
         WHERE user_id IS NOT NULL

@@ -2,7 +2,7 @@ AUDIT (
   name owner_entries_conserved
 );
 
-/* A returned row is a measure and step whose events, over all months and users, are not those of the facts. */
+/* A returned row is a measure and step whose events, over all months and users, are not those of the facts. What is overdue is so on the day that the model was computed. */
 SELECT
   COALESCE(here.measure, facts.measure) AS measure,
   COALESCE(here.funnel_step, facts.funnel_step) AS funnel_step,
@@ -40,14 +40,29 @@ FULL JOIN (
     funnel_step
   UNION ALL
   SELECT
-    CASE WHEN is_completed THEN 'completed activities' ELSE 'planned activities' END AS measure,
+    measure,
     0 AS funnel_step,
     COUNT(*) AS total
-  FROM pipedrive_analytics.fct_deal_activities
-  WHERE
-    NOT due_timestamp IS NULL
+  FROM (
+    SELECT
+      CASE
+        WHEN activities.is_completed
+        THEN 'completed activities'
+        WHEN activities.due_timestamp < computed.as_of
+        THEN 'overdue activities'
+        ELSE 'planned activities'
+      END AS measure
+    FROM pipedrive_analytics.fct_deal_activities AS activities
+    CROSS JOIN (
+      SELECT
+        MAX(as_of)::TIMESTAMP AS as_of
+      FROM @this_model
+    ) AS computed
+    WHERE
+      NOT activities.due_timestamp IS NULL
+  ) AS due_activities
   GROUP BY
-    is_completed
+    measure
   UNION ALL
   SELECT
     'lost reasons' AS measure,

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, current_month, milestones, month_name
+from data import Snapshot, milestones, month_name
 from filters import Chosen
 from look import BLUE, GREY, chart, note, nothing, per_cent, share
 from tabs.deals import list_of_deals
@@ -174,9 +174,9 @@ def deals_of_step(snapshot: Snapshot, chosen: Chosen, counting: str, name: str) 
 def cards(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show the last month chosen that is over against the one before: deals, stages, days."""
     month = snapshot.value(
-        "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month <= ? AND month < ?",
+        "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month <= ? "
+        "AND is_complete_month",
         chosen.last,
-        current_month(snapshot),
     )
     if month is None:
         note("The first month is not over yet: nothing to compare.")

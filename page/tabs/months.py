@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, current_month, milestones, month_name
+from data import Snapshot, milestones, month_name
 from filters import Chosen
 from look import chart, note, nothing
 
@@ -14,10 +14,11 @@ YOUNG_MONTHS = 6  # a cohort younger than that is drawn pale
 
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
-    """Show lines per step, and a heat map of the cohorts."""
+    """Show lines per step, all deals, and a heat map of the cohorts."""
     report = snapshot.ask(
-        "SELECT month, kpi_name AS step, funnel_step::DOUBLE AS number, deals_count AS deals "
-        "FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? ORDER BY number, month",
+        "SELECT month, kpi_name AS step, funnel_step::DOUBLE AS number, deals_count AS deals, "
+        "is_complete_month AS complete FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
+        "ORDER BY number, month",
         chosen.first,
         chosen.last,
     )
@@ -26,6 +27,7 @@ def show(snapshot: Snapshot, chosen: Chosen) -> None:
         return
     lines(snapshot, report)
     quarters(snapshot, chosen)
+    all_cohorts(snapshot)
     cohorts(snapshot, chosen)
 
 
@@ -50,7 +52,6 @@ def lines(snapshot: Snapshot, report: pd.DataFrame) -> None:
         nothing("Choose a step.")
         return
     chosen = report[report["step"].isin(shown)]
-    chosen = chosen.assign(complete=chosen["month"] < current_month(snapshot))
     base = alt.Chart(chosen).encode(
         x=alt.X("yearmonth(month):T", title=None),
         y=alt.Y("deals:Q", title="Deals"),
@@ -100,10 +101,9 @@ def quarters(snapshot: Snapshot, chosen: Chosen) -> None:
     )
     month = snapshot.value(
         "SELECT MAX(month)::TEXT FROM rep_sales_funnel_trends WHERE month BETWEEN ? AND ? "
-        "AND month < ?",
+        "AND is_complete_month",
         chosen.first,
         chosen.last,
-        current_month(snapshot),
     )
     changes = snapshot.ask(
         """
@@ -134,6 +134,38 @@ def quarters(snapshot: Snapshot, chosen: Chosen) -> None:
         height="content",
         alt="Deals of each step by quarter, and in the last complete month and a year before",
     )
+
+
+def all_cohorts(snapshot: Snapshot) -> None:
+    """List how far all deals came, and how fast."""
+    found = snapshot.ask(
+        """
+        SELECT
+          kpi_name AS "Step",
+          reached_deals_count AS "Came to it",
+          ROUND(100 * share_of_created)::INT AS "Of all, %",
+          ROUND(100 * share_of_created_at_least)::INT AS "It or further, %",
+          ROUND(100 * share_within_30_days)::INT AS "In 30 days, %",
+          ROUND(100 * share_within_60_days)::INT AS "In 60 days, %",
+          ROUND(100 * share_within_90_days)::INT AS "In 90 days, %",
+          ROUND(median_days_to_reach)::INT AS "Half after days"
+        FROM rep_funnel_all_cohorts ORDER BY funnel_step
+        """
+    )
+    if found.empty:
+        return
+    deals, *followed = snapshot.ask(
+        "SELECT created_deals_count, followed_for_30_days_deals_count, "
+        "followed_for_60_days_deals_count, followed_for_90_days_deals_count "
+        "FROM rep_funnel_all_cohorts LIMIT 1"
+    ).iloc[0]
+    st.markdown("**How far all deals came**")
+    note(
+        f"All {deals:,} deals, whenever they were created. In 30, 60 and 90 days is of those that "
+        f"were created in months old enough: {followed[0]:,}, {followed[1]:,} and {followed[2]:,} "
+        "deals. Half after days is of those that came."
+    )
+    st.dataframe(found, hide_index=True, height="content", alt="How far all deals came, how fast")
 
 
 def cohorts(snapshot: Snapshot, chosen: Chosen) -> None:

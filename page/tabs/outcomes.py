@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from data import Snapshot, current_month, month_name
+from data import Snapshot, last_complete_month, month_name
 from filters import Chosen
 from look import BLUE, GREY, ORANGE, chart, note, nothing, per_cent, share, stacked_months
 
@@ -105,7 +105,7 @@ def months_of_closing(snapshot: Snapshot, chosen: Chosen, currency: str) -> pd.D
 
 def cards(snapshot: Snapshot, closed: pd.DataFrame, currency: str) -> None:
     """Show the last month that is over against the one before."""
-    over = closed[closed["month"] < current_month(snapshot)]
+    over = closed[closed["month"] <= last_complete_month(snapshot)]
     if over.empty:
         note("The first month is not over yet: nothing to compare.")
         return

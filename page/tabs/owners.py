@@ -1,4 +1,4 @@
-"""Owners: whose deals move, who calls and plans, and which lost reasons were set."""
+"""Owners: whose deals move and are won, who calls and plans, and which lost reasons were set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import streamlit as st
 
 from data import Snapshot, month_name
 from filters import Chosen, user_name
-from look import BLUE, NARROW, ORANGE, chart, note, nothing, per_cent, share, stacked_months
+from look import BLUE, GREY, NARROW, ORANGE, chart, note, nothing, per_cent, share, stacked_months
+from tabs.outcomes import choose_currency, knows_outcomes
 
 SHOWN = 200  # owners, the busiest first
 MEASURES = {
@@ -16,68 +17,78 @@ MEASURES = {
     "lost reasons": "Lost reasons set",
     "completed activities": "Activities done",
     "planned activities": "Activities planned",
+    "overdue activities": "Activities overdue",
 }
+STATES = {"done": BLUE, "planned": GREY, "overdue": ORANGE}
 
 
 def show(snapshot: Snapshot, chosen: Chosen) -> None:
     """Show a row for each owner, and lost reasons."""
+    currency = choose_currency(snapshot) if knows_outcomes(snapshot) else None
+    owners(snapshot, chosen, currency)
+    changes_of_owner(snapshot)
+    activities(snapshot, chosen)
+    lost_reasons(snapshot, chosen)
+
+
+def owners(snapshot: Snapshot, chosen: Chosen, currency: str | None) -> None:
+    """List what each owner did and, in one currency, won; without one nobody knows who won."""
     measures = ",\n".join(
-        f"COALESCE(SUM(events_count) FILTER (measure = '{measure}'), 0)::BIGINT AS \"{title}\""
+        f"SUM(events_count) FILTER (measure = '{measure}') AS \"{title}\""
         for measure, title in MEASURES.items()
     )
-    owner = "" if chosen.owner is None else f" AND user_id = {chosen.owner}"
+    counts = ",\n".join(
+        f'COALESCE("{title}", 0)::BIGINT AS "{title}"'
+        for title in (*MEASURES.values(), "Won", "Lost", "Open now")
+    )
     found = snapshot.ask(
         f"""
-        WITH overdue AS (
-          SELECT COALESCE(user_id, -1) AS user_id, COUNT(*) AS activities
-          FROM fct_deal_activities
-          WHERE NOT is_completed AND due_timestamp < $3
-            AND DATE_TRUNC('month', due_timestamp) BETWEEN $1 AND $2
-          GROUP BY ALL
-        ), closed AS (
+        WITH events AS (
+          SELECT user_id, {measures}
+          FROM rep_owner_performance_monthly WHERE month BETWEEN $1 AND $2 GROUP BY 1
+        ), outcomes AS (
           SELECT
-            COALESCE(owner_user_id, -1) AS user_id,
-            COUNT(*) FILTER (DATE_TRUNC('month', won_at) BETWEEN $1 AND $2) AS won,
-            COUNT(*) FILTER (DATE_TRUNC('month', lost_at) BETWEEN $1 AND $2) AS lost,
-            COUNT(*) FILTER (status = 'open') AS open_now
-          FROM fct_deals GROUP BY ALL
+            user_id,
+            SUM(won_deals_count) FILTER (month BETWEEN $1 AND $2) AS "Won",
+            SUM(lost_deals_count) FILTER (month BETWEEN $1 AND $2) AS "Lost",
+            SUM(won_value) FILTER (month BETWEEN $1 AND $2 AND currency = $3) AS won_value,
+            SUM(open_deals_count) AS "Open now",
+            SUM(open_value) FILTER (currency = $3) AS open_value
+          FROM rep_owner_outcomes_monthly GROUP BY 1
         )
         SELECT
-          user_id, ANY_VALUE(user_name) AS user_name, {measures},
-          COALESCE(ANY_VALUE(activities), 0)::BIGINT AS "Of these overdue",
-          COALESCE(ANY_VALUE(won), 0)::BIGINT AS "Won",
-          COALESCE(ANY_VALUE(lost), 0)::BIGINT AS "Lost",
-          ROUND(100 * ANY_VALUE(won) / NULLIF(ANY_VALUE(won + lost), 0)) AS "Win rate, %",
-          COALESCE(ANY_VALUE(open_now), 0)::BIGINT AS "Open now"
-        FROM rep_owner_performance_monthly
-        LEFT JOIN overdue USING (user_id)
-        LEFT JOIN closed USING (user_id)
-        WHERE month BETWEEN $1 AND $2{owner}
-        GROUP BY user_id ORDER BY 3 DESC, 1 LIMIT {SHOWN}
+          user_id, user_name, {counts},
+          ROUND(100 * "Won" / NULLIF("Won" + "Lost", 0)) AS "Win rate, %",
+          ROUND(won_value)::BIGINT AS won_value,
+          ROUND(open_value)::BIGINT AS open_value
+        FROM events FULL JOIN outcomes USING (user_id) LEFT JOIN dim_users USING (user_id)
+        WHERE user_id = COALESCE($4, user_id)
+          AND (events.user_id IS NOT NULL OR "Won" + "Lost" > 0 OR "Open now" > 0)
+        ORDER BY 3 DESC, 1 LIMIT {SHOWN}
         """,
         chosen.first,
         chosen.last,
-        snapshot.taken_at.replace(tzinfo=None),
+        currency,
+        chosen.owner,
     )
     if found.empty:
         nothing("Nothing happened in these months.")
         return
+    as_of = snapshot.value("SELECT MAX(as_of) FROM rep_owner_performance_monthly")
     note(
         f"{month_name(chosen.first)} to {month_name(chosen.last)}, the {SHOWN} busiest at most. "
-        "First entries of deals into stages count for who owned the deal then, activities for "
-        "whom they are assigned to. Overdue are planned activities whose time had passed when the "
-        "data was read. Won and lost deals count for who owns them now."
+        "First entries of deals into stages, and won and lost deals, count for who owned the deal "
+        "then; open ones for who owns them now. Activities count for whom they are assigned to. "
+        f"Overdue is what was not done on {as_of:%d %B %Y} and due before that day."
     )
     users = zip(found.pop("user_id"), found.pop("user_name"), strict=True)
     found.insert(
         0, "Owner", ["nobody" if user == -1 else user_name(user, name) for user, name in users]
     )
-    if not snapshot.value("SELECT COUNT(status) FROM fct_deals"):  # nobody knows
-        found = found.drop(columns=["Won", "Lost", "Win rate, %", "Open now"])
-    st.dataframe(found, hide_index=True, alt="What each owner did")
-    changes_of_owner(snapshot)
-    activities(snapshot, chosen)
-    lost_reasons(snapshot, chosen)
+    values = {"won_value": f"Value won, {currency}", "open_value": f"Value open, {currency}"}
+    if currency is None:
+        found = found.drop(columns=["Won", "Lost", "Win rate, %", "Open now", *values])
+    st.dataframe(found.rename(columns=values), hide_index=True, alt="What each owner did")
 
 
 def changes_of_owner(snapshot: Snapshot) -> None:
@@ -102,36 +113,36 @@ def changes_of_owner(snapshot: Snapshot) -> None:
 
 
 def activities(snapshot: Snapshot, chosen: Chosen) -> None:
-    """Draw activities by type and month, done and planned."""
+    """Draw activities by type and month: done, planned and overdue."""
     owner = "" if chosen.owner is None else f" AND user_id = {chosen.owner}"
     found = snapshot.ask(
         f"""
         SELECT
           month, item AS activity,
           SUM(events_count) FILTER (measure = 'completed activities')::BIGINT AS done,
-          SUM(events_count) FILTER (measure = 'planned activities')::BIGINT AS planned
+          SUM(events_count) FILTER (measure = 'planned activities')::BIGINT AS planned,
+          SUM(events_count) FILTER (measure = 'overdue activities')::BIGINT AS overdue
         FROM rep_owner_performance_monthly
-        WHERE measure IN ('completed activities', 'planned activities')
+        WHERE measure IN ('completed activities', 'planned activities', 'overdue activities')
           AND month BETWEEN ? AND ?{owner}
         GROUP BY ALL ORDER BY item, month
         """,
         chosen.first,
         chosen.last,
-    ).fillna({"done": 0, "planned": 0})
+    ).fillna(dict.fromkeys(STATES, 0))
     st.markdown("**Activities**")
     if found.empty:
         nothing("No activity was due in these months.")
         return
-    note("By the month in which they are due. Planned ones were not done when the data was read.")
-    marks = found.melt(["month", "activity"], ["done", "planned"], "state", "activities")
-    colours = {"done": BLUE, "planned": ORANGE}
-    drawing = stacked_months(marks, "activities", "state", colours, height=240)
-    totals = found.groupby("activity", as_index=False)[["done", "planned"]].sum()
+    note("By the month in which they are due.")
+    marks = found.melt(["month", "activity"], list(STATES), "state", "activities")
+    drawing = stacked_months(marks, "activities", "state", STATES, height=240)
+    totals = found.groupby("activity", as_index=False)[list(STATES)].sum()
     totals["% done"] = [
-        share(done, done + planned)
-        for done, planned in zip(totals["done"], totals["planned"], strict=True)
+        share(done, whole)
+        for done, whole in zip(totals["done"], totals[list(STATES)].sum(axis=1), strict=True)
     ]
-    chart(drawing, "Activities by month, done and planned", totals.round(0))
+    chart(drawing, "Activities by month: done, planned and overdue", totals.round(0))
 
 
 def lost_reasons(snapshot: Snapshot, chosen: Chosen) -> None:

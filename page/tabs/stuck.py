@@ -85,18 +85,19 @@ def stages(snapshot: Snapshot, chosen: Chosen) -> None:
           WHERE DATE_TRUNC('month', stage_exit_timestamp) BETWEEN ? AND ?
           GROUP BY 1
         ), there AS (
-          SELECT stage_id, still_there_count, median_age_days
-          FROM rep_time_in_stage WHERE still_there_count > 0
+          SELECT stage_id, still_there_count, share_still_there, median_age_days
+          FROM rep_time_in_stage WHERE entries_count > 0
         )
         SELECT
           COALESCE(stages.stage_name, 'Stage ' || stage_id) AS "Stage",
           COALESCE(exits, 0)::BIGINT AS "Left it",
           ROUND(half, 1) AS "Half after days",
           ROUND(most, 1) AS "Nine in ten after days",
-          COALESCE(still_there_count, 0)::BIGINT AS "There now",
+          still_there_count::BIGINT AS "There now",
+          ROUND(100 * share_still_there)::INT AS "Of all that came, %",
           ROUND(median_age_days)::INT AS "Half of these for days"
-        FROM left_stage
-        FULL JOIN there USING (stage_id)
+        FROM there
+        LEFT JOIN left_stage USING (stage_id)
         LEFT JOIN dim_stages AS stages USING (stage_id)
         ORDER BY stages.funnel_step NULLS LAST, stage_id
         """,
@@ -108,6 +109,10 @@ def stages(snapshot: Snapshot, chosen: Chosen) -> None:
         hide_index=True,
         height="content",
         alt="Stages: who left, who is there, and for how long",
+    )
+    note(
+        "The days until they left are of those that did. Where most of all that ever came are "
+        "still there, deals stay longer than these days say."
     )
     half, most = snapshot.ask(
         "SELECT MEDIAN(days_to_first_stage::DOUBLE), QUANTILE_CONT(days_to_first_stage::DOUBLE, "

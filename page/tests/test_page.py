@@ -164,7 +164,9 @@ def test_months_have_the_numbers_of_the_report(open_page: Open, rows: Rows) -> N
 def test_quarters_are_sums_of_months(open_page: Open, rows: Rows) -> None:
     trends = rows("rep_sales_funnel_trends")
     (shown,) = [
-        frame.value for frame in open_page(tab="Months").dataframe if "Step" in frame.value.columns
+        frame.value
+        for frame in open_page(tab="Months").dataframe
+        if "Step" in frame.value.columns and "Came to it" not in frame.value.columns
     ]
     shown = shown.set_index("Step")
     trends = trends.assign(
@@ -187,6 +189,21 @@ def test_cohorts_have_the_shares_of_the_mart(open_page: Open, rows: Rows) -> Non
         assert shown.loc[f"{row.cohort_month:%b %Y}", row.kpi_name] == pytest.approx(share, abs=1)
 
 
+def test_all_cohorts_have_the_numbers_of_the_mart(open_page: Open, rows: Rows) -> None:
+    shown = table(open_page(tab="Months"), "Came to it").set_index("Step")
+    expected = rows("rep_funnel_all_cohorts").set_index("kpi_name")
+    assert {*shown.index} == {*expected.index}
+    for step, row in expected.iterrows():
+        assert shown.loc[step, "Came to it"] == row["reached_deals_count"]
+        for title, column in {
+            "Of all, %": "share_of_created",
+            "It or further, %": "share_of_created_at_least",
+            **{f"In {days} days, %": f"share_within_{days}_days" for days in (30, 60, 90)},
+        }.items():
+            share, found = row[column], shown.loc[step, title]
+            assert pd.isna(found) if pd.isna(share) else abs(found - 100 * float(share)) <= 0.501
+
+
 # --- won and lost, and what is open ---------------------------------------------------------------
 
 
@@ -194,7 +211,7 @@ def has_status(rows: Rows) -> bool:
     return bool(rows("fct_deals")["status"].notna().any())
 
 
-@pytest.mark.parametrize("tab", ["Won and lost", "Pipeline"])
+@pytest.mark.parametrize("tab", ["Won and lost", "Pipeline", "Owners"])
 def test_without_status_a_tab_says_why_it_is_empty(open_page: Open, rows: Rows, tab: str) -> None:
     said = [text.value for text in open_page(tab=tab).info]
     assert (UNKNOWN in said) is not has_status(rows)
@@ -284,11 +301,14 @@ def test_stages_say_who_left_and_who_is_there(open_page: Open, rows: Rows) -> No
     )
     left = named[exits.between(months.min(), months.max())].groupby("stage")["seconds_in_stage"]
     there = named[named["stage_exit_timestamp"].isna()].groupby("stage").size()
-    assert {*shown.index} == {*left.groups, *there.index}
+    came = named.groupby("stage").size()
+    assert {*shown.index} == {*came.index}
     for stage, row in shown.iterrows():
         spans = left.get_group(stage) if stage in left.groups else pd.Series(dtype=float)
         assert row["Left it"] == len(spans)
         assert row["There now"] == there.get(stage, 0)
+        of_all = 100 * there.get(stage, 0) / came[stage]
+        assert row["Of all that came, %"] == pytest.approx(of_all, abs=0.501)
         if len(spans):
             for title, part in (("Half after days", 0.5), ("Nine in ten after days", 0.9)):
                 assert row[title] == pytest.approx(spans.quantile(part) / 86_400, abs=0.051)
@@ -297,15 +317,19 @@ def test_stages_say_who_left_and_who_is_there(open_page: Open, rows: Rows) -> No
 # --- who, and which deals -------------------------------------------------------------------------
 
 
+def name_of(owner: int, page: AppTest, rows: Rows) -> str:
+    """Return the name under which the page lets an owner be chosen."""
+    users = rows("dim_users").set_index("user_id")["user_name"]
+    found = users.get(owner)
+    name = found if isinstance(found, str) else f"User {owner}"
+    (shown,) = {name, f"{name} ({owner})"} & {*page.selectbox(key="owner").options}
+    return shown
+
+
 def test_an_owner_is_alone(open_page: Open, rows: Rows) -> None:
     deals, report = rows("fct_deals"), rows("rep_owner_performance_monthly")
     owner = int(report.loc[report["user_id"] >= 0, "user_id"].mode()[0])
-    users = rows("dim_users").set_index("user_id")["user_name"]
-    (name,) = [
-        name
-        for name in open_page().selectbox(key="owner").options
-        if name in (users[owner], f"{users[owner]} ({owner})")
-    ]
+    name = name_of(owner, open_page(), rows)
     page = open_page(tab="Deals", owner=name)
     assert listed(page) == (deals["owner_user_id"] == owner).sum()
     page = open_page(tab="Owners", owner=name)
@@ -327,7 +351,7 @@ def test_changes_of_owner_are_counted(open_page: Open, rows: Rows) -> None:
     assert f"{deals['owner_user_id'].nunique():,} people own a deal now" in said[0]
 
 
-def test_activities_are_done_or_planned(open_page: Open, rows: Rows) -> None:
+def test_activities_are_done_planned_or_overdue(open_page: Open, rows: Rows) -> None:
     activities = rows("fct_deal_activities")
     due = activities[activities["due_timestamp"].notna()]
     months = months_to_choose(rows)
@@ -335,22 +359,40 @@ def test_activities_are_done_or_planned(open_page: Open, rows: Rows) -> None:
         due["due_timestamp"].dt.to_period("M").dt.to_timestamp().between(months.min(), months.max())
     ]
     shown = table(open_page(tab="Owners"), "% done").set_index("activity")
+    (as_of,) = rows("rep_owner_performance_monthly")["as_of"].unique()
     label = due["activity_type_name"].fillna(due["activity_type_key"]).fillna("unknown")
     for name, found in due.groupby(label):
         assert shown.loc[name, "done"] == found["is_completed"].sum()
-        assert shown.loc[name, "planned"] == (~found["is_completed"]).sum()
+        waiting = found.loc[~found["is_completed"], "due_timestamp"]
+        assert shown.loc[name, "overdue"] == (waiting < as_of).sum()
+        assert shown.loc[name, "planned"] == (waiting >= as_of).sum()
     assert len(shown) == label.nunique()
 
 
-def test_overdue_activities_are_planned_ones_whose_time_has_passed(
-    open_page: Open, rows: Rows
-) -> None:
-    shown = table(open_page(tab="Owners"), "Of these overdue")
-    assert (shown["Of these overdue"] <= shown["Activities planned"]).all()
-    planned = rows("fct_deal_activities")
-    planned = planned[~planned["is_completed"] & planned["due_timestamp"].notna()]
-    if len(shown) < 200:  # all owners are there, and the data is old
-        assert shown["Activities planned"].sum() == len(planned)
+def test_owners_have_what_they_won_and_what_is_open(open_page: Open, rows: Rows) -> None:
+    if not has_status(rows):
+        shown = table(open_page(tab="Owners"), "Activities overdue")
+        assert not {"Won", "Lost", "Win rate, %", "Open now"} & {*shown.columns}
+        return
+    deals, history = rows("fct_deals"), rows("dim_deal_owner_history")
+    deals["value"] = deals["value"].astype(float)
+    deals["closed_at"] = deals["won_at"].fillna(deals["lost_at"])
+    then = deals[deals["closed_at"].notna()].merge(history, how="left", on="deal_id")
+    owned = then["closed_at"].ge(then["valid_from"]) & ~then["closed_at"].ge(then["valid_to"])
+    for owner in map(int, then.loc[owned, "user_id"].value_counts().index[:3]):
+        now = deals[(deals["owner_user_id"] == owner) & (deals["status"] == "open")]
+        closed = then[owned & (then["user_id"] == owner)]
+        won, lost = (closed[closed["status"] == status] for status in ("won", "lost"))
+        page = open_page(tab="Owners", owner=name_of(owner, open_page(), rows))
+        row = table(page, "Open now").iloc[0]
+        assert [*row[["Won", "Lost", "Open now"]]] == [len(won), len(lost), len(now)]
+        rate = 100 * len(won) / (len(won) + len(lost))
+        assert row["Win rate, %"] == pytest.approx(rate, abs=0.501)
+        (currency,) = {column[-3:] for column in row.index if column.startswith("Value won")}
+        for title, found in (("won", won), ("open", now)):
+            value = found.loc[found["currency"] == currency, "value"]
+            shown = row[f"Value {title}, {currency}"]
+            assert pd.isna(shown) if value.isna().all() else abs(shown - value.sum()) < 1
 
 
 def test_names_of_owners_can_be_hidden(

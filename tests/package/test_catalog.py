@@ -327,6 +327,7 @@ def test_every_column_of_a_mart_comes_from_a_file(artifacts: Artifacts) -> None:
     constants = {("rep_data_quality", "as_of"), ("rep_time_in_stage", "as_of")}  # date of the run
     constants |= {("fct_data_quality_findings", name) for name in ("check_name", "is_by_deal")}
     constants |= {("rep_forecast_monthly", "as_of"), ("rep_deal_outcomes_monthly", "counted_by")}
+    constants |= {(f"rep_owner_{name}_monthly", "as_of") for name in ("performance", "outcomes")}
     lost = {
         (name, column)
         for name, node in nodes_of(artifacts, "model").items()
@@ -345,7 +346,11 @@ def test_models_stand_behind_those_that_they_name(artifacts: Artifacts) -> None:
     for name, node in nodes_of(artifacts, "model").items():
         query = FILES[name].read_text().partition("\n);")[2]
         named = set(re.findall(r"(?:FROM|JOIN) (?:pipedrive_\w+|@\{raw_schema\})\.(\w+)", query))
-        of_macros = {"@was_touched": "int_touched_deals", "@is_counted": "stg_deals"}
+        of_macros = {
+            "@was_touched": "int_touched_deals",
+            "@is_counted": "stg_deals",
+            "@observed_until": "fct_deals",
+        }
         unnamed = {model for macro, model in of_macros.items() if macro in query}
         unnamed |= set(re.findall(r"\.(\w+)", block(header_of(FILES[name]), "depends_on")))
         parents = {id_.rpartition(".")[2] for id_ in node["depends_on"]["nodes"]}

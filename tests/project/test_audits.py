@@ -26,6 +26,7 @@ ENTRIES = "pipedrive_analytics.fct_stage_entries"
 DEALS = "pipedrive_analytics.fct_deals"
 CONVERSION = "pipedrive_analytics.rep_sales_funnel_conversion"
 COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
+ALL_COHORTS = "pipedrive_analytics.rep_funnel_all_cohorts"
 DEAL_STEPS = "pipedrive_analytics.fct_deal_funnel_steps"
 STATUSES = "pipedrive_analytics.fct_deal_status_history"
 OUTCOMES = "pipedrive_analytics.rep_deal_outcomes_monthly"
@@ -34,6 +35,7 @@ TRANSITIONS = "pipedrive_analytics.rep_stage_transitions"
 TIME_IN_STAGE = "pipedrive_analytics.rep_time_in_stage"
 TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
 PERFORMANCE = "pipedrive_analytics.rep_owner_performance_monthly"
+OWNER_OUTCOMES = "pipedrive_analytics.rep_owner_outcomes_monthly"
 LOST_REASONS = "pipedrive_analytics.rep_lost_reasons_monthly"
 CHECKS = "pipedrive_analytics.dim_data_quality_checks"
 FINDINGS = "pipedrive_analytics.fct_data_quality_findings"
@@ -596,6 +598,34 @@ CASES = [
         rows=2,
     ),
     Case(
+        ALL_COHORTS,
+        "non_negative",
+        "UPDATE {rep_funnel_all_cohorts} SET median_days_to_reach = -1 WHERE funnel_step = 9",
+    ),
+    Case(
+        ALL_COHORTS,
+        "forall",
+        "UPDATE {rep_funnel_all_cohorts} "
+        "SET followed_for_90_days_deals_count = reached_within_90_days_deals_count - 1 "
+        "WHERE funnel_step = 9",
+    ),
+    *(
+        Case(
+            ALL_COHORTS,
+            "all_cohorts_conserved",
+            f"UPDATE {{rep_funnel_all_cohorts}} SET {column} = {column} + 1 WHERE funnel_step = 4",
+        )
+        for column in (
+            *("created_deals_count", "reached_deals_count"),
+            *("reached_at_least_deals_count", "reached_in_order_deals_count"),
+        )
+    ),
+    Case(
+        ALL_COHORTS,
+        "all_cohorts_conserved",
+        "DELETE FROM {rep_funnel_all_cohorts} WHERE funnel_step = 2.1",
+    ),
+    Case(
         TRANSITIONS,
         "non_negative",
         "UPDATE {rep_stage_transitions} SET median_days = -1 WHERE move = 'backward'",
@@ -631,6 +661,11 @@ CASES = [
         "UPDATE {rep_time_in_stage} SET still_there_count = NULL WHERE stage_id = 1",
     ),
     Case(
+        TIME_IN_STAGE,
+        "totals_conserved",
+        "UPDATE {rep_time_in_stage} SET entries_count = entries_count - 1 WHERE stage_id = 1",
+    ),
+    Case(
         PERFORMANCE,
         "accepted_values",
         "UPDATE {rep_owner_performance_monthly} SET measure = 'lost deals' "
@@ -647,10 +682,31 @@ CASES = [
         for measure, rows in {
             "stage entries": 9,
             "completed activities": 1,
-            "planned activities": 1,
+            "overdue activities": 1,
             "sales calls": 2,
             "lost reasons": 1,
         }.items()
+    ),
+    Case(  # who was overdue on the day of the plan is not planned
+        PERFORMANCE,
+        "owner_entries_conserved",
+        "UPDATE {rep_owner_performance_monthly} SET measure = 'planned activities' "
+        "WHERE measure = 'overdue activities' AND month = '2024-03-01'",
+        rows=2,
+    ),
+    *(
+        Case(
+            OWNER_OUTCOMES,
+            "totals_conserved",
+            f"UPDATE {{rep_owner_outcomes_monthly}} SET {column} = {column} + 1 "
+            "WHERE currency = 'EUR' AND CONCAT(month, ' ', user_id) = ("
+            "SELECT MIN(CONCAT(month, ' ', user_id)) FROM {rep_owner_outcomes_monthly} "
+            f"WHERE currency = 'EUR' AND {column} > 0)",
+        )
+        for column in (
+            *("won_deals_count", "lost_deals_count", "won_value"),
+            *("open_deals_count", "open_value"),
+        )
     ),
     Case(
         LOST_REASONS,

@@ -409,8 +409,13 @@ SPOILINGS = [
     ),
     Spoiling(
         "months_not_covered",
-        "INSERT INTO {rep_sales_funnel_trends} (month, kpi_name, funnel_step, deals_count) "
-        "VALUES ('2025-04-01', 'Step 9: Renewal/Expansion', 9, 1)",
+        "DELETE FROM {rep_sales_funnel_trends} WHERE month = '2025-03-01'",  # the log ends in it
+    ),
+    Spoiling(
+        "months_not_covered",
+        "INSERT INTO {rep_sales_funnel_trends} (month, kpi_name, funnel_step, deals_count, "
+        "is_complete_month) VALUES ('2025-06-01', 'Step 9: Renewal/Expansion', 9, 1, FALSE)",
+        rows=0,  # behind the end of the log there are gaps
     ),
     Spoiling(
         "first_step_drop",

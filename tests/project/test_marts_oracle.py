@@ -23,6 +23,8 @@ ENTRIES, DEALS = "pipedrive_analytics.fct_stage_entries", "pipedrive_analytics.f
 TIMES = "pipedrive_analytics.rep_time_in_stage"
 TRENDS = "pipedrive_analytics.rep_sales_funnel_trends"
 COHORTS = "pipedrive_analytics.rep_funnel_cohorts"
+OWNERS = "pipedrive_analytics.rep_owner_outcomes_monthly"
+PERFORMANCE = "pipedrive_analytics.rep_owner_performance_monthly"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,8 @@ def test_marts_in_the_midst_of_the_log(
     until_today = export | {"deal_changes": log[at < "2024-04-08"]}
     expected = marts(until_today, date(2024, 4, 8))
     assert any(row["still_there_count"] == 0 for row in expected[TIMES].rows), "no stage is left"
+    measures = {row["measure"] for row in expected[PERFORMANCE].rows}
+    assert {"completed activities", "planned activities", "overdue activities"} <= measures
     assert_all_marts_equal(warehouse, expected)
 
 
@@ -117,6 +121,12 @@ def test_random_exports_have_what_the_rules_speak_of(
     for column in ("rolling_12_months_deals_count", "year_over_year_change"):
         assert trends[column].notna().any()
     assert trends["quarter_to_date_deals_count"].isna().any()
+    counts = trends.groupby("month")["is_complete_month"].agg(["any", "size"])
+    assert not counts["any"].all()
+    assert counts.loc[counts.index[-1], "size"] == 1, "no call is due long after the log"
+    won = pd.DataFrame(expected[OWNERS].rows).groupby("user_id")["won_deals_count"].sum()
+    won_today = deals[deals["won_at"].notna()].groupby("owner_user_id").size()
+    assert (won.reindex(won_today.index) != won_today).any(), "no deal was handed on when won"
 
 
 def test_oracle_agrees_with_marts_worked_out_by_hand(tmp_path: Path) -> None:
@@ -190,6 +200,9 @@ def test_oracle_agrees_with_marts_worked_out_by_hand(tmp_path: Path) -> None:
     assert values(
         "rep_owner_performance_monthly", "user_id", "user_name", "item", month=date(2024, 3, 1)
     ) == [(9, None, "Too dear")]
+    assert values("rep_owner_performance_monthly", "user_id", measure="overdue activities") == [
+        (3,)
+    ]
     assert sorted(values("rep_stage_transitions", "from_stage", "to_stage", "share_of_exits")) == [
         ("A", "D", 1),
         ("C", "D", 1),

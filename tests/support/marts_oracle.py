@@ -718,6 +718,66 @@ def _cohorts(crm: Crm) -> Mart:
     return Mart(("cohort_month", "funnel_step"), rows)
 
 
+def _all_cohorts(crm: Crm) -> Mart:
+    deals = _progress(crm)
+    last_change = max((deal.last_change for deal in crm.deals), default=datetime.min)
+    rows = []
+    reached = {step: [d for d in deals if step.number in d.reached] for step in crm.steps}
+    ordered = {step: [d for d in deals if step.number in d.in_order] for step in crm.steps}
+    at_least = {
+        step: [deal for deal in deals if _has_come_to(crm, step, {*deal.reached})]
+        for step in crm.steps
+    }
+    for step in crm.steps if deals else []:
+        before = crm.stage_step_before(step)
+        both = [d for d in reached[step] if before is None or before.number in d.reached]
+
+        def of_stage_before(
+            part: list[Progress],
+            counting: dict[Step, list[Progress]],
+            before: Step | None = before,
+        ) -> Fraction | None:
+            return ratio(len(part), len(counting[before])) if before else None
+
+        row = {
+            "kpi_name": step.name,
+            "funnel_step": step.number,
+            "created_deals_count": len(deals),
+            "reached_deals_count": len(reached[step]),
+            "reached_at_least_deals_count": len(at_least[step]),
+            "reached_in_order_deals_count": len(ordered[step]),
+            "share_of_created": ratio(len(reached[step]), len(deals)),
+            "share_of_created_at_least": ratio(len(at_least[step]), len(deals)),
+            "share_of_created_in_order": ratio(len(ordered[step]), len(deals)),
+            "previous_stage_step": before.number if before else None,
+            "reached_both_deals_count": len(both),
+            "conversion_from_previous_stage_step": of_stage_before(both, reached),
+            "ratio_to_previous_stage_step": of_stage_before(reached[step], reached),
+            "conversion_at_least_from_previous_stage_step": of_stage_before(
+                at_least[step], at_least
+            ),
+            "conversion_in_order_from_previous_stage_step": of_stage_before(ordered[step], ordered),
+            "median_days_to_reach": percentile(
+                seconds(deal.deal.created, deal.reached[step.number]) for deal in reached[step]
+            ),
+        }
+        for span in (30, 60, 90):
+            followed = []
+            for deal in deals:
+                next_month = months_later(month_of(deal.deal.created), 1)
+                month_end = datetime(next_month.year, next_month.month, 1)
+                if month_end + timedelta(days=span) <= last_change:
+                    followed.append(deal)
+            within = sum(deal.within(step, span) for deal in followed)
+            row |= {
+                f"followed_for_{span}_days_deals_count": len(followed),
+                f"reached_within_{span}_days_deals_count": within if followed else None,
+                f"share_within_{span}_days": ratio(within, len(followed)),
+            }
+        rows.append(row)
+    return Mart(("funnel_step",), rows)
+
+
 def _transitions(crm: Crm) -> Mart:
     taken: dict[tuple[int, int], list[tuple[Deal, Entry, Entry]]] = defaultdict(list)
     for deal in crm.deals:
@@ -749,17 +809,19 @@ def _transitions(crm: Crm) -> Mart:
 def _time_in_stage(crm: Crm) -> Mart:
     exits: dict[tuple[int, date], list[tuple[int, int | None]]] = defaultdict(list)
     ages: dict[int, list[int]] = defaultdict(list)
+    entered: Counter[int] = Counter()
     midnight = datetime.combine(crm.today, datetime.min.time())
     this_month = month_of(crm.today)
     for deal in crm.deals:
         for entry in deal.entries:
+            entered[entry.stage] += 1
             if entry.left is not None:
                 span = seconds(entry.at, entry.left)
                 exits[entry.stage, month_of(entry.left)].append((deal.id, span))
             else:
                 ages[entry.stage].append(seconds(entry.at, midnight) or 0)
     rows = []
-    for stage, month in sorted({*exits, *((stage, this_month) for stage in ages)}):
+    for stage, month in sorted({*exits, *((stage, this_month) for stage in entered)}):
         left = exits.get((stage, month), [])
         staying = ages.get(stage, []) if month == this_month else None
         spans, step = [span for _, span in left], crm.step_of_stage.get(stage)
@@ -774,7 +836,11 @@ def _time_in_stage(crm: Crm) -> Mart:
                 "average_days": average(spans),
                 "median_days": percentile(spans),
                 "p90_days": percentile(spans, Fraction(9, 10)),
+                "entries_count": None if staying is None else entered[stage],
                 "still_there_count": None if staying is None else len(staying),
+                "share_still_there": (
+                    None if staying is None else Fraction(len(staying), entered[stage])
+                ),
                 "average_age_days": average(staying or []),
                 "median_age_days": percentile(staying or []),
                 "as_of": crm.today,
@@ -785,35 +851,41 @@ def _time_in_stage(crm: Crm) -> Mart:
 
 def _trends(crm: Crm) -> Mart:
     report = _report(crm)
-    grid = [min((month for month, _ in report), default=date.max)]
-    while grid[-1] < max((month for month, _ in report), default=date.min):
-        grid.append(months_later(grid[-1], 1))
+    log_end = max((deal.last_change for deal in crm.deals), default=datetime.min)
+    first = min((month for month, _ in report), default=date.max)
     rows = []
-    for step in crm.steps if report else []:
-        deals = {month: report.get((month, step.number), 0) for month in grid}
+    for step in crm.steps:
+        deals = {month: count for (month, number), count in report.items() if number == step.number}
+        months = {month for month in deals if month > month_of(log_end)}
+        month = first
+        while month <= month_of(log_end):
+            months.add(month)
+            month = months_later(month, 1)
 
-        def since(first: date, last: date, deals: dict[date, int] = deals) -> int | None:
-            if first not in deals:
-                return None
-            return sum(count for month, count in deals.items() if first <= month <= last)
+        def during(
+            count: int, last: date, deals: dict[date, int] = deals, first: date = first
+        ) -> int | None:
+            months = [months_later(last, -ago) for ago in range(count)]
+            return sum(deals.get(each, 0) for each in months) if min(months) >= first else None
 
-        for month, count in deals.items():
-            last_month = deals.get(months_later(month, -1))
-            last_year = deals.get(months_later(month, -12))
-            quarter = date(month.year, 3 * ((month.month - 1) // 3) + 1, 1)
+        for month in sorted(months):
+            last_month, last_year = (during(1, months_later(month, -ago)) for ago in (1, 12))
+            is_over = datetime.combine(months_later(month, 1), datetime.min.time()) <= log_end
+            count = deals.get(month, 0)
             rows.append(
                 {
                     "month": month,
                     "kpi_name": step.name,
                     "funnel_step": step.number,
                     "deals_count": count,
+                    "is_complete_month": is_over,
                     "previous_month_deals_count": last_month,
-                    "month_over_month_change": change(count, last_month),
+                    "month_over_month_change": change(count, last_month) if is_over else None,
                     "previous_year_deals_count": last_year,
-                    "year_over_year_change": change(count, last_year),
-                    "quarter_to_date_deals_count": since(quarter, month),
-                    "rolling_3_months_deals_count": since(months_later(month, -2), month),
-                    "rolling_12_months_deals_count": since(months_later(month, -11), month),
+                    "year_over_year_change": change(count, last_year) if is_over else None,
+                    "quarter_to_date_deals_count": during((month.month - 1) % 3 + 1, month),
+                    "rolling_3_months_deals_count": during(3, month),
+                    "rolling_12_months_deals_count": during(12, month),
                 }
             )
     return Mart(("month", "funnel_step"), rows)
@@ -837,7 +909,9 @@ def _owner_performance(crm: Crm) -> Mart:
             events[month_of(deal.lost_at), owner, "lost reasons", deal.lost_reason, None] += 1
     for activity in crm.activities:
         if activity.due is not None:
-            measure = "completed activities" if activity.done else "planned activities"
+            is_past = activity.due.date() < crm.today
+            state = "completed" if activity.done else "overdue" if is_past else "planned"
+            measure = f"{state} activities"
             item = crm.types.get(activity.type) or activity.type or "unknown"
             events[month_of(activity.due), user_or_nobody(activity.user), measure, item, None] += 1
     for call in crm.calls():
@@ -854,10 +928,53 @@ def _owner_performance(crm: Crm) -> Mart:
             "item": item,
             "funnel_step": step,
             "events_count": count,
+            "as_of": crm.today,
         }
         for (month, user, measure, item, step), count in events.items()
     ]
     return Mart(("month", "user_id", "measure", "item"), rows)
+
+
+def _owner_outcomes(crm: Crm) -> Mart:
+    groups: dict[tuple[date, int, int, str], list[Deal]] = defaultdict(list)
+    for deal in crm.deals:
+        if deal.status == "open":
+            month, owner = month_of(crm.today), deal.periods[-1].user if deal.periods else None
+        elif deal.closed_at is not None:
+            month, owner = month_of(deal.closed_at), deal.owner(deal.closed_at)
+        else:
+            continue
+        pipeline = -1 if deal.state.pipeline is None else deal.state.pipeline
+        currency = deal.state.currency or "unknown"
+        groups[month, user_or_nobody(owner), pipeline, currency].append(deal)
+    rows = []
+    for (month, user, pipeline, currency), deals in groups.items():
+        numbers = {status: [d for d in deals if d.status == status] for status in STATUSES}
+        worth = {
+            status: [d.state.value for d in found if d.state.value is not None]
+            for status, found in numbers.items()
+        }
+        won, lost = len(numbers["won"]), len(numbers["lost"])
+        rows.append(
+            {
+                "month": month,
+                "user_id": user,
+                "user_name": crm.users.get(user),
+                "pipeline_id": pipeline,
+                "pipeline_name": crm.pipeline_name(pipeline),
+                "currency": currency,
+                "won_deals_count": won,
+                "lost_deals_count": lost,
+                "win_rate": ratio(won, won + lost),
+                "won_value": sum(worth["won"], Fraction(0)) if worth["won"] else None,
+                "open_deals_count": (
+                    len(numbers["open"]) if month == month_of(crm.today) else None
+                ),
+                "open_value": sum(worth["open"], Fraction(0)) if worth["open"] else None,
+                "as_of": crm.today,
+            }
+        )
+    return Mart(("month", "user_id", "pipeline_id", "currency"), rows)
 
 
 def _lost_reasons_monthly(crm: Crm) -> Mart:
@@ -1055,6 +1172,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_analytics.fct_deal_funnel_steps": _deal_funnel_steps,
     "pipedrive_analytics.rep_sales_funnel_conversion": _conversion,
     "pipedrive_analytics.rep_funnel_cohorts": _cohorts,
+    "pipedrive_analytics.rep_funnel_all_cohorts": _all_cohorts,
     "pipedrive_analytics.rep_deal_outcomes_monthly": _outcomes,
     "pipedrive_analytics.rep_pipeline_monthly": _pipeline_monthly,
     "pipedrive_analytics.rep_forecast_monthly": _forecast,
@@ -1062,6 +1180,7 @@ MARTS: dict[str, t.Callable[[Crm], Mart]] = {
     "pipedrive_analytics.rep_time_in_stage": _time_in_stage,
     "pipedrive_analytics.rep_sales_funnel_trends": _trends,
     "pipedrive_analytics.rep_owner_performance_monthly": _owner_performance,
+    "pipedrive_analytics.rep_owner_outcomes_monthly": _owner_outcomes,
     "pipedrive_analytics.rep_lost_reasons_monthly": _lost_reasons_monthly,
 }
 

@@ -64,6 +64,20 @@ def random_log(random: np.random.Generator, deals: int) -> pd.DataFrame:
     return log.drop_duplicates().sample(frac=1, random_state=random).reset_index(drop=True)
 
 
+def late_deal(deal: int) -> pd.DataFrame:
+    """Return the log of a deal that comes more than a year after the first ones.
+
+    It makes months complete that have a month of the year before.
+    """
+    created = START + timedelta(days=380)
+    rows = [
+        (deal, created, "add_time", created.isoformat()),
+        (deal, created, "stage_id", "1"),
+        (deal, created + timedelta(days=20), "stage_id", "2"),
+    ]
+    return pd.DataFrame(rows, columns=["deal_id", "change_time", "changed_field_key", "new_value"])
+
+
 def random_states(random: np.random.Generator, log: pd.DataFrame) -> pd.DataFrame:
     """Return the list of deals: some are missing or not in the log, some contradict it.
 
@@ -165,7 +179,9 @@ def random_export(directory: Path, random: np.random.Generator, deals: int) -> P
             ],
             columns=["id", "name", "active", "type"],
         ),
-        "deal_changes": pd.concat([log, statuses, repeated, statuses[:9]]),
+        "deal_changes": pd.concat(
+            [log, statuses, repeated, statuses[:9], late_deal(deals + 1)], ignore_index=True
+        ),
         "deals": states,
         "fields": pd.DataFrame(
             [

@@ -61,8 +61,7 @@ WITH steps AS (
     DATE_TRUNC('MONTH', created_at)::DATE
 ), observed AS (
   SELECT
-    MAX(last_changed_at) AS observed_until
-  FROM pipedrive_analytics.fct_deals
+    @observed_until() AS observed_until
 ), counts AS (
   SELECT
     DATE_TRUNC('MONTH', created_at)::DATE AS cohort_month,

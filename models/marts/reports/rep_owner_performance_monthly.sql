@@ -4,7 +4,7 @@ MODEL (
   tags (marts, report),
   grain (month, user_id, measure, item),
   audits (
-    not_null(columns := (month, user_id, measure, item, events_count)),
+    not_null(columns := (month, user_id, measure, item, events_count, as_of)),
     unique_combination_of_columns(columns := (month, user_id, measure, item)),
     accepted_values(
       column := measure,
@@ -12,6 +12,7 @@ MODEL (
         'stage entries',
         'completed activities',
         'planned activities',
+        'overdue activities',
         'sales calls',
         'lost reasons'
       )
@@ -23,10 +24,11 @@ MODEL (
     month = 'First day of the month, UTC: of the entry, of the due time, of the setting of the lost reason',
     user_id = 'User the events count for; -1 when the log tells no owner',
     user_name = 'Name of the user; NULL when unknown',
-    measure = 'Kind of event: stage entries (first entries of deals), completed activities, planned activities, sales calls (done; completed activities have them too), lost reasons (set in the month and still standing)',
+    measure = 'Kind of event: stage entries (first entries of deals), completed activities, planned activities (not done, and due on the execution date or later), overdue activities (not done, and due before it), sales calls (done; completed activities have them too), lost reasons (set in the month and still standing)',
     item = 'Of which kind: name of the funnel step, label of the activity type, lost reason',
     funnel_step = 'Funnel step of stage entries and sales calls; NULL for the others',
-    events_count = 'Number of first entries, activities, calls or deals'
+    events_count = 'Number of first entries, activities, calls or deals',
+    as_of = 'Execution date, UTC: what is planned and what is overdue is of this day'
   )
 );
 
@@ -45,21 +47,34 @@ WITH entries AS (
     COALESCE(user_id, -1),
     funnel_step,
     kpi_name
-), activities AS (
+), due_activities AS (
   SELECT
     DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
     COALESCE(user_id, -1) AS user_id,
-    is_completed,
-    COALESCE(activity_type_name, activity_type_key, 'unknown') AS activity_type,
-    COUNT(*) AS events_count
+    CASE
+      WHEN is_completed
+      THEN 'completed activities'
+      WHEN due_timestamp < @execution_ds::TIMESTAMP
+      THEN 'overdue activities'
+      ELSE 'planned activities'
+    END AS measure,
+    COALESCE(activity_type_name, activity_type_key, 'unknown') AS activity_type
   FROM pipedrive_analytics.fct_deal_activities
   WHERE
     NOT due_timestamp IS NULL
+), activities AS (
+  SELECT
+    month,
+    user_id,
+    measure,
+    activity_type,
+    COUNT(*) AS events_count
+  FROM due_activities
   GROUP BY
-    DATE_TRUNC('MONTH', due_timestamp)::DATE,
-    COALESCE(user_id, -1),
-    is_completed,
-    COALESCE(activity_type_name, activity_type_key, 'unknown')
+    month,
+    user_id,
+    measure,
+    activity_type
 ), calls AS (
   SELECT
     DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
@@ -101,7 +116,7 @@ WITH entries AS (
   SELECT
     month,
     user_id,
-    CASE WHEN is_completed THEN 'completed activities' ELSE 'planned activities' END AS measure,
+    measure,
     activity_type AS item,
     NULL AS funnel_step,
     events_count
@@ -132,7 +147,8 @@ SELECT
   events.measure::TEXT AS measure,
   events.item::TEXT AS item,
   events.funnel_step::DECIMAL(4, 1) AS funnel_step,
-  events.events_count::BIGINT AS events_count
+  events.events_count::BIGINT AS events_count,
+  @execution_ds::DATE AS as_of
 FROM monthly_events AS events
 LEFT JOIN pipedrive_analytics.dim_users AS users
   ON events.user_id = users.user_id;

@@ -15,9 +15,16 @@ MODEL (
       source := pipedrive_analytics.fct_stage_entries,
       source_key := stage_id,
       source_total := COUNT(*)
+    ),
+    totals_conserved(
+      key := stage_id,
+      total := SUM(entries_count),
+      source := pipedrive_analytics.fct_stage_entries,
+      source_key := stage_id,
+      source_total := COUNT(*)
     )
   ),
-  description 'One row per stage and month in which a deal left it, and one per stage for the month of the execution date with the deals that are still there. Join dim_stages on stage_id. Answers how long deals stay in a stage, and what is stuck there.',
+  description 'One row per stage and month in which a deal left it, and one per stage for the month of the execution date, also with the deals that are still there. Join dim_stages on stage_id. Answers how long deals stay in a stage, and what is stuck there. The days are of deals that left: read them beside share_still_there, since who never leaves has none.',
   column_descriptions (
     stage_id = 'Stage the deals were in',
     stage_name = 'Label of the stage; NULL when unknown',
@@ -28,7 +35,9 @@ MODEL (
     average_days = 'Mean of days from entry to exit; NULL without exits',
     median_days = 'Median of days from entry to exit; NULL without exits',
     p90_days = '90th percentile of days from entry to exit, interpolated between the two nearest exits; NULL without exits',
-    still_there_count = 'Number of deals in the stage at the execution date; NULL in the rows of other months',
+    entries_count = 'Number of entries into the stage, of all months, repeats included; NULL in the rows of months other than that of the execution date',
+    still_there_count = 'Number of these entries without an exit: deals in the stage at the execution date; NULL in the rows of other months',
+    share_still_there = 'still_there_count / entries_count: 0.25 is 25 %; NULL in the rows of other months',
     average_age_days = 'Mean of days from their entry to the beginning of the execution date, 0 for who came later; NULL without such deals',
     median_age_days = 'Median of the same',
     as_of = 'Execution date, UTC: deals still there, and their ages, are of this day'
@@ -70,15 +79,17 @@ WITH exits_of_deals AS (
 ), ages AS (
   SELECT
     stage_id,
-    GREATEST(@seconds_between(stage_entry_timestamp, @execution_ds::TIMESTAMP), 0) AS age_seconds
+    CASE
+      WHEN stage_exit_timestamp IS NULL
+      THEN GREATEST(@seconds_between(stage_entry_timestamp, @execution_ds::TIMESTAMP), 0)
+    END AS age_seconds
   FROM pipedrive_analytics.fct_stage_entries
-  WHERE
-    stage_exit_timestamp IS NULL
 ), stays AS (
   SELECT
     stage_id,
     DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE AS month,
-    COUNT(*) AS still_there_count,
+    COUNT(*) AS entries_count,
+    COUNT(age_seconds) AS still_there_count,
     AVG(age_seconds) AS average_age_seconds,
     @percentile(0.5, age_seconds) AS median_age_seconds
   FROM ages
@@ -93,6 +104,7 @@ WITH exits_of_deals AS (
     exits.average_seconds,
     exits.median_seconds,
     exits.p90_seconds,
+    stays.entries_count,
     stays.still_there_count,
     stays.average_age_seconds,
     stays.median_age_seconds
@@ -112,10 +124,9 @@ SELECT
   @days(months.average_seconds)::DECIMAL(12, 2) AS average_days,
   @days(months.median_seconds)::DECIMAL(12, 2) AS median_days,
   @days(months.p90_seconds)::DECIMAL(12, 2) AS p90_days,
-  CASE
-    WHEN months.month = DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE
-    THEN COALESCE(months.still_there_count, 0)
-  END::BIGINT AS still_there_count,
+  months.entries_count::BIGINT AS entries_count,
+  months.still_there_count::BIGINT AS still_there_count,
+  @share(months.still_there_count, months.entries_count)::DECIMAL(12, 4) AS share_still_there,
   @days(months.average_age_seconds)::DECIMAL(12, 2) AS average_age_days,
   @days(months.median_age_seconds)::DECIMAL(12, 2) AS median_age_days,
   @execution_ds::DATE AS as_of

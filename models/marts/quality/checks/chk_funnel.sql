@@ -77,20 +77,23 @@ WITH steps_without_deals AS (
   UNION
   SELECT
     (
-      months.previous_month + INTERVAL '1 MONTH'
+      months.month + INTERVAL '1 MONTH'
     )::DATE AS month
   FROM (
     SELECT
       month,
-      LAG(month) OVER (ORDER BY month) AS previous_month
+      is_complete_month,
+      LEAD(month) OVER (ORDER BY month) AS next_month
     FROM (
       SELECT DISTINCT
-        month
+        month,
+        is_complete_month
       FROM pipedrive_analytics.rep_sales_funnel_trends
     ) AS grid
   ) AS months
   WHERE
-    months.previous_month + INTERVAL '1 MONTH' < months.month
+    months.is_complete_month
+    AND COALESCE(months.month + INTERVAL '1 MONTH' < months.next_month, TRUE)
 )
 SELECT
   'steps_without_deals'::TEXT AS check_name,

@@ -25,7 +25,7 @@ WITH first_step_drop AS (
         MAX(month)
       FROM pipedrive_analytics.rep_sales_funnel_trends
       WHERE
-        month + INTERVAL '1 MONTH' <= @execution_ds::DATE
+        is_complete_month AND month + INTERVAL '1 MONTH' <= @execution_ds::DATE
     )
     AND trends.funnel_step = (
       SELECT
@@ -40,6 +40,7 @@ WITH first_step_drop AS (
     month,
     funnel_step,
     deals_count,
+    is_complete_month,
     COUNT(CASE WHEN deals_count > 0 THEN 1 END) OVER (
       PARTITION BY funnel_step
       ORDER BY month
@@ -54,6 +55,7 @@ WITH first_step_drop AS (
   WHERE
     deals_count = 0
     AND months_with_deals = @monitor_silent_after_months::INT
+    AND is_complete_month
     AND month + INTERVAL '1 MONTH' <= @execution_ds::DATE
 ), no_recent_changes AS (
   SELECT
