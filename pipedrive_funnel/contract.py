@@ -227,8 +227,12 @@ TYPES = {
     ),
 }
 
+_PERCENT = Type(r"(?:[0-9]{1,2}|100)(?:\.0)?", "whole per cent from 0 to 100, such as 35")
+
 # Columns whose texts are fewer than those of their type
 FORMATS = {
+    "probability": _PERCENT,
+    "deal_probability": _PERCENT,
     "status": Type("|".join(STATUSES), f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"),
     "currency": Type(r"[A-Z]{3}", "the three letters of a currency, such as EUR"),
 }

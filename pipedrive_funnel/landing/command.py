@@ -292,10 +292,14 @@ def _say_tokens(read: api.Read) -> None:
 def _say_skipped(landed: LandedMirror) -> None:
     """Say what the contract tables lack, and why."""
     for reason, rows in landed.skipped.items():
-        if rows:
+        if rows and reason != api.ODD_VALUES:
             say(f"not landed: {rows:,} {reason}", indent=2)
-    if rejected := landed.changes[REJECTED].read:
-        say(f"not landed: {rejected:,} rejected rows, see {SCHEMA}.{REJECTED}", indent=2)
+    where = f"see {SCHEMA}.{REJECTED}"
+    odd_values = landed.skipped[api.ODD_VALUES]
+    if rejected := landed.changes[REJECTED].read - odd_values:
+        say(f"not landed: {rejected:,} rejected rows, {where}", indent=2)
+    if odd_values:
+        say(f"not landed: {odd_values:,} {api.ODD_VALUES}, {where}", indent=2)
 
 
 def _say_coverage(read: api.Read, coverage: api.Coverage, watch: Watch) -> None:

@@ -31,7 +31,7 @@ def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
     """
     with Client(settings, Meter(settings)) as client:
         stages, types = (
-            convert(client.rows(ENDPOINTS[name]), ENDPOINTS[name])[0].values()
+            convert(client.rows(ENDPOINTS[name]), ENDPOINTS[name]).rows.values()
             for name in ("stages", "activity_types")
         )
     there = [row for row in stages if not row["is_deleted"]]
