@@ -170,9 +170,17 @@ def suggest_steps(options: Options) -> None:
     """
     database = _open_database(options)  # reads .env, where the settings may be
     text = io.StringIO()
-    steps = api.suggest_steps(api.Settings.from_environment())
-    csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
+    suggested = api.suggest_steps(api.Settings.from_environment())
+    csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *suggested.steps])
     print(text.getvalue())
+    if suggested.outside:
+        say(
+            "Deals may have been in other stages before: in those of another pipeline, or deleted "
+            "ones. Say that these are no steps, or a plan stops at them:"
+        )
+        stages = ", ".join(map(str, suggested.outside))
+        say_command(f"echo \"SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL='{stages}'\" >> .env")
+        say()
     path = database.project / "seeds" / "funnel_steps.csv"
     if options.dry_run:
         say("Nothing was written.")
