@@ -49,7 +49,7 @@ def refresh(environment: str, gateway: str | None = None) -> None:
         watching(f"refresh {environment}", gateway, matters=environment == PROD) as watch,
         closing(watch.opened(Database(gateway))) as database,
     ):
-        database.check_raw_tables()
+        database.ready_raw_tables()
         if not (database.reads_raw_tables and database.reads_landed(environment)):
             say(f"Nothing to do: {environment} does not read landed data.")
             return

@@ -79,6 +79,17 @@ class Table:
     column_descriptions: dict[str, str]
 
     @property
+    def raw_name(self) -> str:
+        """Its name with the schema."""
+        return f"{SCHEMA}.{self.name}"
+
+    @property
+    def definition(self) -> str:
+        """The statement that creates it."""
+        columns = ", ".join(f"{name} {type_}" for name, type_ in self.columns.items())
+        return f"CREATE TABLE IF NOT EXISTS {self.raw_name} ({columns});"
+
+    @property
     def data_columns(self) -> dict[str, str]:
         """Names and types of the columns that come from the source."""
         return file_columns(self.columns)
@@ -112,6 +123,11 @@ class Table:
     def is_optional(self) -> bool:
         """Whether an export may lack the file."""
         return self.name in OPTIONAL
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a database that lacks it loses nothing by an empty one."""
+        return self.is_optional or not self.has_file
 
     def is_expected_in(self, directory: Path) -> bool:
         """Tell whether an export in a directory has the file, or must have it."""
@@ -211,8 +227,12 @@ TYPES = {
     ),
 }
 
+_PERCENT = Type(r"(?:[0-9]{1,2}|100)(?:\.0)?", "whole per cent from 0 to 100, such as 35")
+
 # Columns whose texts are fewer than those of their type
 FORMATS = {
+    "probability": _PERCENT,
+    "deal_probability": _PERCENT,
     "status": Type("|".join(STATUSES), f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"),
     "currency": Type(r"[A-Z]{3}", "the three letters of a currency, such as EUR"),
 }

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.contract import SCHEMA, read_tables
+from pipedrive_funnel.contract import ARRIVAL, SCHEMA, Table, read_tables
 from pipedrive_funnel.errors import FunnelError, said_by_database
 from pipedrive_funnel.landing.dlt_settings import configure_dlt
 from pipedrive_funnel.landing.scratch import scratch_directory
@@ -353,19 +353,66 @@ class Database:
             '"pipedrive_seed"."deal_changes"' in snapshot.name for snapshot in planned.snapshots
         )
 
-    def check_raw_tables(self) -> None:
-        """Make sure that there is something for the models to read.
+    def ready_raw_tables(self) -> None:
+        """Make sure that the models have something to read: create tables that may be empty.
 
         Raises:
-            DatabaseError: nothing has been landed.
+            DatabaseError: nothing has been landed, or the role may not create what is missing.
 
         """
         if not self.reads_raw_tables:
             return
-        for name in read_tables(self.project):
-            if not self.adapter.table_exists(f"{SCHEMA}.{name}"):
+        missing = [
+            table
+            for table in read_tables(self.project).values()
+            if not self.adapter.table_exists(table.raw_name)
+        ]
+        for table in missing:
+            if not table.may_be_empty:
                 raise DatabaseError(
-                    f"The models read {SCHEMA}, which has no table {name}. Land first: make land"
+                    f"The models read {SCHEMA}, which has no table {table.name}. "
+                    "Land first: make land"
+                )
+        if missing:
+            self._create_missing(missing)
+
+    def _create_missing(self, tables: list[Table]) -> None:
+        import psycopg2.errors
+
+        names = ", ".join(table.raw_name for table in tables)
+        try:
+            with self.exclusively(), self.transaction():
+                for table in tables:
+                    self.create_raw_table(table)
+        except psycopg2.errors.InsufficientPrivilege as error:
+            (role,) = self.adapter.fetchone("SELECT QUOTE_IDENT(CURRENT_USER)")
+            raise DatabaseError(
+                f"The models read {names}, which this release needs and {role} may not create "
+                f"({str(error).splitlines()[0]}). They may stay empty. Let the owner of {SCHEMA} "
+                f"run: {' '.join(table.definition for table in tables)} "
+                f"GRANT SELECT ON {names} TO {role};"
+            ) from error
+        say(f"New, and empty until something fills them: {names}.")
+
+    def create_raw_table(self, table: Table) -> None:
+        """Create a raw table unless it exists, and the indexes by which runs find touched deals."""
+        from sqlglot import exp
+
+        if not self.adapter.table_exists(table.raw_name):
+            self.adapter.create_table(
+                table.raw_name,
+                {
+                    name: exp.DataType.build(type_, dialect="postgres")
+                    for name, type_ in table.columns.items()
+                },
+                table_description=table.description,
+                column_descriptions=table.column_descriptions,
+            )
+        if table.is_by_deal and self.engine == "postgres":
+            for column in ("deal_id", ARRIVAL):
+                self.adapter.execute(
+                    f"CREATE INDEX IF NOT EXISTS {table.name}_{column}_idx "
+                    f"ON {table.raw_name} ({column})"
                 )
 
     def plan(self, environment: str) -> Built:
@@ -386,7 +433,7 @@ class Database:
         """
         from sqlmesh.utils.errors import ConflictingPlanError
 
-        self.check_raw_tables()
+        self.ready_raw_tables()
         with self._explained(
             f"{environment} was not built, and nothing was published.",
             f"The plan of {environment} did not end: some views may show what they did before.",

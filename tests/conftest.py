@@ -153,6 +153,7 @@ def new_warehouse(
         export: Path | None = None,
         *,
         core: bool = False,
+        outcomes: bool = False,
         with_tests: bool = False,
         audited: bool = True,
         database: dict[str, str] | None = None,
@@ -162,6 +163,7 @@ def new_warehouse(
             tmp_path_factory.mktemp("copy") / "project",
             export,
             core=core,
+            outcomes=outcomes,
             with_tests=with_tests,
             audited=audited,
         )

@@ -9,7 +9,7 @@ MODEL (
     not_null(columns := (reject_id, table_name, file_name, reason)),
     unique_values(columns := reject_id)
   ),
-  description 'One row per row of the latest export that could not be landed. The sample has none. Answers what is missing in the numbers, and why.',
+  description 'One row per row of the latest export, or row or single value of the API, that could not be landed. The sample has none. Answers what is missing in the numbers, and why.',
   column_descriptions (
     reject_id = 'MD5 of file, line, column and text',
     table_name = 'Raw table the row was for',

@@ -170,9 +170,17 @@ def suggest_steps(options: Options) -> None:
     """
     database = _open_database(options)  # reads .env, where the settings may be
     text = io.StringIO()
-    steps = api.suggest_steps(api.Settings.from_environment())
-    csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *steps])
+    suggested = api.suggest_steps(api.Settings.from_environment())
+    csv.writer(text, lineterminator="\n").writerows([FUNNEL_STEPS, *suggested.steps])
     print(text.getvalue())
+    if suggested.outside:
+        say(
+            "Deals may have been in other stages before: in those of another pipeline, or deleted "
+            "ones. Say that these are no steps, or a plan stops at them:"
+        )
+        stages = ", ".join(map(str, suggested.outside))
+        say_command(f"echo \"SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL='{stages}'\" >> .env")
+        say()
     path = database.project / "seeds" / "funnel_steps.csv"
     if options.dry_run:
         say("Nothing was written.")
@@ -292,10 +300,14 @@ def _say_tokens(read: api.Read) -> None:
 def _say_skipped(landed: LandedMirror) -> None:
     """Say what the contract tables lack, and why."""
     for reason, rows in landed.skipped.items():
-        if rows:
+        if rows and reason != api.ODD_VALUES:
             say(f"not landed: {rows:,} {reason}", indent=2)
-    if rejected := landed.changes[REJECTED].read:
-        say(f"not landed: {rejected:,} rejected rows, see {SCHEMA}.{REJECTED}", indent=2)
+    where = f"see {SCHEMA}.{REJECTED}"
+    odd_values = landed.skipped[api.ODD_VALUES]
+    if rejected := landed.changes[REJECTED].read - odd_values:
+        say(f"not landed: {rejected:,} rejected rows, {where}", indent=2)
+    if odd_values:
+        say(f"not landed: {odd_values:,} {api.ODD_VALUES}, {where}", indent=2)
 
 
 def _say_coverage(read: api.Read, coverage: api.Coverage, watch: Watch) -> None:

@@ -88,7 +88,7 @@ def publish(
             database,
             table,
             queries.get(name)
-            or f"SELECT {', '.join(table.data_columns)} FROM {_raw(name)} LIMIT 0",
+            or f"SELECT {', '.join(table.data_columns)} FROM {table.raw_name} LIMIT 0",
             loaded_at,
             is_snapshot=replace or not table.is_log,
             whole=(whole or {}).get(name),
@@ -107,45 +107,30 @@ def create_raw_tables(database: Database, tables: Mapping[str, Table]) -> None:
         DatabaseError: a raw table exists and has other columns.
 
     """
-    from sqlglot import exp
-
     adapter = database.adapter
     adapter.create_schema(SCHEMA)
     for table in tables.values():
-        types = {
-            name: exp.DataType.build(type_, dialect="postgres")
-            for name, type_ in table.columns.items()
-        }
-        if not adapter.table_exists(_raw(table.name)):
-            adapter.create_table(
-                _raw(table.name),
-                types,
-                table_description=table.description,
-                column_descriptions=table.column_descriptions,
-            )
-        if table.is_by_deal and adapter.dialect == "postgres":  # a run looks up touched deals
-            for column in ("deal_id", ARRIVAL):
-                adapter.execute(
-                    f"CREATE INDEX IF NOT EXISTS {table.name}_{column}_idx "
-                    f"ON {_raw(table.name)} ({column})"
-                )
-        for name, type_ in adapter.columns(_raw(table.name)).items():
+        database.create_raw_table(table)
+        missing = dict(table.columns)
+        for name, type_ in adapter.columns(table.raw_name).items():
             found = type_.sql("postgres")
-            if name in types and COMPATIBLE.get(found, found) != table.columns[name]:
+            if name in missing and COMPATIBLE.get(found, found) != table.columns[name]:
                 raise DatabaseError(
-                    f"Column {name} of {_raw(table.name)} is {found}, and the contract "
+                    f"Column {name} of {table.raw_name} is {found}, and the contract "
                     f"(external_models.yaml) says {table.columns[name]}. {_OTHER_TABLE}"
                 )
-            types.pop(name, None)
-        if types:
+            missing.pop(name, None)
+        if missing:
             raise DatabaseError(
-                f"{_raw(table.name)} has no column {', '.join(types)}. {_OTHER_TABLE}"
+                f"{table.raw_name} has no column {', '.join(missing)}. {_OTHER_TABLE}"
             )
 
 
 def _latest_arrival(database: Database, tables: Mapping[str, Table]) -> datetime:
     """Return the time of the latest landing that the raw tables know of."""
-    times = " UNION ALL ".join(f"SELECT MAX({ARRIVAL}) AS latest FROM {_raw(t)}" for t in tables)
+    times = " UNION ALL ".join(
+        f"SELECT MAX({ARRIVAL}) AS latest FROM {table.raw_name}" for table in tables.values()
+    )
     (latest,) = database.adapter.fetchone(f"SELECT MAX(latest) FROM ({times}) AS times")
     return latest or datetime.min
 
@@ -162,7 +147,7 @@ def _publish_table(
     allow_removals: bool,
 ) -> Change:
     """Publish the rows of a query to one raw table."""
-    raw = _raw(table.name)
+    raw = table.raw_name
     columns = ", ".join(table.data_columns)
     execute, fetch = database.adapter.execute, database.adapter.fetchone
 
@@ -202,7 +187,7 @@ def _publish_table(
         condition = same_row if is_complete else f"{same_row} AND {is_replaced}"
         execute(f"DELETE FROM {raw} USING gone WHERE {condition}")
         if table.is_by_deal:
-            removals = _raw(REMOVED)
+            removals = f"{SCHEMA}.{REMOVED}"
             execute(f"DELETE FROM {removals} WHERE deal_id IN (SELECT deal_id FROM gone)")
             execute(
                 f"INSERT INTO {removals} (deal_id, {ARRIVAL}) "
@@ -226,7 +211,3 @@ def _publish_table(
 def _timestamp(time: datetime) -> str:
     """Return a time as an SQL expression."""
     return f"CAST('{time:%Y-%m-%d %H:%M:%S.%f}' AS TIMESTAMP)"
-
-
-def _raw(name: str) -> str:
-    return f"{SCHEMA}.{name}"

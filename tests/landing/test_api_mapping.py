@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 
@@ -38,8 +39,8 @@ def change(field_key: str, old: object, new: object, time: str = LATER) -> dict:
 
 def mirrored(name: str, row: dict) -> dict:
     """Return the row of the mirror that becomes of one of the API."""
-    rows, rejects = convert([row], ENDPOINTS[name])
-    assert rejects == {}
+    rows, rejects, odd_values = convert([row], ENDPOINTS[name])
+    assert (rejects, odd_values) == ({}, [])
     (found,) = rows.values()
     return found
 
@@ -172,7 +173,7 @@ def test_times_become_utc_and_texts_storable() -> None:
 def test_field_that_does_not_fit_is_named_and_the_other_rows_stay(
     field: str, value: object, reason: str
 ) -> None:
-    rows, rejects = convert([{**DEAL, field: value}, DEAL | {"id": 8}], ENDPOINTS["deals"])
+    rows, rejects, _ = convert([{**DEAL, field: value}, DEAL | {"id": 8}], ENDPOINTS["deals"])
     assert [*rows] == [8]
     (reject,) = rejects.values()
     assert (reject.table_name, reject.file_name) == ("deal_changes", "v2/deals")
@@ -290,25 +291,65 @@ def test_a_change_to_no_stage_or_owner_is_left_out() -> None:
     [
         ("value", 1250.5, "1250.500"),
         ("value", "99.9999", "100.000"),
-        ("value", "1e400", None),
-        ("value", float("inf"), None),
-        ("value", 10**15, None),
-        ("value", True, None),
+        ("value", 0, "0.000"),
+        ("value", None, None),
         ("probability", 35, 35),
-        ("probability", 12.5, None),
+        ("probability", 100, 100),
+        ("status", "deleted", "deleted"),
+        ("status", "won", "won"),
+        ("currency", "", None),
         ("expected_close_date", "2024-05-01", "2024-05-01T00:00:00Z"),
-        ("expected_close_date", "soon", None),
         ("won_time", "2024-05-01T12:00:00+02:00", "2024-05-01T10:00:00Z"),
-        ("currency", ["EUR"], None),
         ("custom_fields", {"a": "ü"}, '{"a": "ü"}'),
-        ("custom_fields", "none", None),
-        ("is_deleted", "maybe", None),
     ],
 )
-def test_what_a_deal_is_worth_never_keeps_its_history_out(
-    field: str, value: object, expected: object
+def test_what_a_deal_is_worth_is_kept(field: str, value: object, expected: object) -> None:
+    assert mirrored("deals", DEAL | {field: value})[field] == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wrong"),
+    [
+        ("value", "1e400", "is no amount"),
+        ("value", float("inf"), "is no amount"),
+        ("value", 10**15, "is no amount"),
+        ("value", True, "is no amount"),
+        ("probability", 12.5, "is no whole number"),
+        ("probability", 101, "is not whole per cent from 0 to 100, such as 35"),
+        ("probability", -1, "is not whole per cent from 0 to 100, such as 35"),
+        ("expected_close_date", "soon", "is no time"),
+        ("expected_close_date", "9999-12-31", None),
+        ("won_time", 20240501, "is no time"),
+        ("lost_time", "0202-05-01T00:00:00Z", None),
+        ("currency", ["EUR"], "is no text"),
+        ("currency", "euro", "is not the three letters of a currency, such as EUR"),
+        ("status", "gewonnen", "is not open, won or lost"),
+        ("custom_fields", "none", "is no object"),
+        ("is_deleted", "maybe", "is no truth value"),
+    ],
+)
+def test_what_a_deal_is_worth_never_keeps_its_history_out_and_is_not_lost_unsaid(
+    field: str, value: object, wrong: str | None
 ) -> None:
-    rows, rejects = convert([DEAL | {field: value}], ENDPOINTS["deals"])
+    wrong = wrong or "is not a time in UTC from 1970 to 2099 such as 2024-01-31 23:59:59, or a day"
+    rows, rejects, odd_values = convert([DEAL | {field: value}], ENDPOINTS["deals"])
     assert rejects == {}
-    assert rows[7][field] == expected
-    assert rows[7]["stage_id"] == 5
+    assert rows[7] == mirrored("deals", DEAL) | {field: None}
+    (odd,) = odd_values
+    assert (odd.table_name, odd.file_name, odd.column_name) == ("deals", "v2/deals", field)
+    assert odd.reason == f"{field} {wrong}. The rest of the row is landed. Correct it in Pipedrive."
+    assert json.loads(odd.raw_text) == {"id": 7, field: value}
+
+
+def test_of_a_deal_that_a_page_has_twice_the_last_one_counts() -> None:
+    odd, good = DEAL | {"value": "dear"}, DEAL | {"value": 5}
+    assert convert([odd, good], ENDPOINTS["deals"]).odd_values == []
+    (found,) = convert([good, odd], ENDPOINTS["deals"]).odd_values
+    assert found.column_name == "value"
+
+
+def test_probabilities_of_stages_are_those_of_the_pipeline() -> None:
+    """The table of stages does not have them, and is not what lacks one."""
+    stage = {"id": 1, "name": "Lead", "pipeline_id": 1, "deal_probability": 300}
+    (odd,) = convert([stage], ENDPOINTS["stages"]).odd_values
+    assert (odd.table_name, odd.column_name) == ("pipeline_stages", "deal_probability")

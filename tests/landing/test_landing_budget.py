@@ -24,6 +24,7 @@ from tests.support.api_landing import (
     land,
     landed_rows,
     let_days_pass,
+    now,
     rows_of,
     truth,
 )
@@ -409,6 +410,40 @@ def test_rows_with_nothing_in_them_are_put_aside_and_the_rest_lands(
     land(warehouse, server)
     assert rejected(warehouse) == set()
     assert changelogs(server) == [hollow]
+
+
+@pytest.mark.again_on("duckdb")
+def test_values_that_do_not_fit_are_said_and_the_rest_of_the_deal_lands(
+    gateway: str, serve: Serve, new_warehouse: Callable[..., Warehouse]
+) -> None:
+    warehouse, account = new_warehouse(gateway, core=True), random_account(1, DEALS)
+    odd, other = sorted(account._live())[:2]
+    before = {deal: dict(account.deals[deal]) for deal in (odd, other)}
+    account.deals[odd] |= {"value": None, "currency": None}
+    account.deals[other] |= {"probability": None}
+    expected = truth(account)
+    account.deals[odd] |= {"value": float("inf"), "currency": "dollars"}
+    account.deals[other] |= {"probability": 135}
+    server = serve(account)
+    done = land_by_command(warehouse, server)
+    assert done.code == 0, done.err
+    assert "3 single values, of rows that are landed, see pipedrive_raw.rejected_rows" in flat(
+        done.out
+    )
+    assert "rejected rows" not in flat(done.out)
+    found = rows_of(landed_rows(warehouse))
+    texts = {row[-1] for row in found.pop("rejected_rows")}
+    assert found == {name: rows for name, rows in expected.items() if name in found}
+    assert texts == {
+        f'{{"id": {odd}, "value": Infinity}}',
+        f'{{"id": {odd}, "currency": "dollars"}}',
+        f'{{"id": {other}, "probability": 135}}',
+    }
+    assert {row[:2] for row in rejected(warehouse)} == {("deals", "v2/deals")}
+    for deal, row in before.items():
+        account.deals[deal] |= row | {"update_time": now().isoformat()[:19] + "Z"}
+    land(warehouse, server)
+    assert_raw_is(warehouse, account)  # nothing is rejected any more
 
 
 def test_a_list_of_nothing_but_odd_rows_ends_a_landing(serve: Serve, warehouse: Warehouse) -> None:

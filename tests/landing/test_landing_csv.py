@@ -639,3 +639,66 @@ def test_six_files_land_without_a_word_about_the_others(warehouse: Warehouse, ex
     assert [line.split()[:3] for line in done.lines if line.split()[:1] == ["deals"]] == [
         ["deals", "2", "2"]
     ]
+
+
+# --- an upgrade -----------------------------------------------------------------------------------
+
+MAY_BE_EMPTY = (*OPTIONAL_TABLES, "rejected_rows", "removed_changes")
+
+
+def ready(warehouse: Warehouse) -> None:
+    """Do what a plan and a refresh do first."""
+    with landing_database(warehouse) as database:
+        database.ready_raw_tables()
+
+
+def drop_tables(warehouse: Warehouse, *names: str) -> None:
+    for name in names:
+        execute(warehouse, f"DROP TABLE pipedrive_raw.{name}")
+
+
+def test_tables_that_may_be_empty_are_made_without_a_landing(
+    warehouse: Warehouse, export: Export, capsys: pytest.CaptureFixture
+):
+    """An older release has not landed them, and other tools need not know them."""
+    export.land(warehouse, DAY[0])
+    as_landed = raw_state(warehouse)
+    ready(warehouse)
+    assert capsys.readouterr().out == ""
+    drop_tables(warehouse, *MAY_BE_EMPTY)
+    ready(warehouse)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "New, and empty until something fills them: " + (
+        f"{', '.join(f'pipedrive_raw.{name}' for name in TABLES if name in MAY_BE_EMPTY)}."
+    )
+    assert raw_state(warehouse) == as_landed
+    assert export.land(warehouse, DAY[1])["deal_changes"].unchanged == 3  # types fit the contract
+
+
+def test_a_table_of_the_six_is_not_made(warehouse: Warehouse, export: Export):
+    """An empty log would pass for a company without deals."""
+    export.land(warehouse, DAY[0])
+    drop_tables(warehouse, "deals", "stages")
+    with pytest.raises(DatabaseError, match="no table stages. Land first: make land"):
+        ready(warehouse)
+
+
+def test_where_the_role_may_not_create_it_says_what_to_run(
+    database_of: Callable[[str], Warehouse], export: Export
+):
+    warehouse = database_of("postgres")
+    export.land(warehouse, DAY[0])
+    drop_tables(warehouse, *OPTIONAL_TABLES)
+    execute(warehouse, "REVOKE CREATE ON SCHEMA pipedrive_raw FROM pipedrive")
+    with pytest.raises(DatabaseError) as caught:
+        ready(warehouse)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(
+        "The models read pipedrive_raw.deals, pipedrive_raw.pipelines, "
+        "pipedrive_raw.pipeline_stages, which this release needs and pipedrive may not create "
+        "(permission denied for schema pipedrive_raw)."
+    )
+    execute(warehouse, "GRANT CREATE ON SCHEMA pipedrive_raw TO pipedrive")
+    execute(warehouse, said.partition("run: ")[2])
+    assert export.land(warehouse, DAY[1])["deal_changes"].unchanged == 3

@@ -179,6 +179,10 @@ SPOILINGS = [
     Spoiling("deals_without_log", "DELETE FROM {int_deals} WHERE " + A_WON_DEAL),
     Spoiling("deleted_deals", "UPDATE {deals} SET is_deleted = TRUE WHERE " + A_WON_DEAL),
     Spoiling("unknown_pipelines", "UPDATE {fct_deals} SET pipeline_id = 9 WHERE " + ONE_DEAL),
+    Spoiling("unknown_currencies", "UPDATE {fct_deals} SET currency = 'EUX' WHERE " + ONE_DEAL),
+    Spoiling(
+        "unknown_currencies", "UPDATE {fct_deals} SET currency = 'BGN' WHERE " + ONE_DEAL, rows=0
+    ),
     Spoiling(
         "overdue_closings",
         "UPDATE {fct_deals} SET expected_close_date = '2027-01-01' WHERE status = 'open'",

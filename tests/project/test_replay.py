@@ -15,6 +15,10 @@ HISTORY = "pipedrive_intermediate.int_deal_stage_history"
 FEED_BEGINS, FEED_ENDS = datetime(2024, 1, 15), datetime(2025, 3, 12)  # of the sample
 
 
+OF_A_DAY = (  # the two are planned on different ones
+    "pipedrive_analytics.rep_pipeline_monthly",
+    "pipedrive_analytics.rep_forecast_monthly",
+)
 SEEDS = {"duckdb": 1, "postgres": 2}
 
 
@@ -23,7 +27,7 @@ def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
     """Plans, runs of whole days and refreshes within a day follow each other as chance has it."""
-    replayed = new_warehouse(gateway, core=True)
+    replayed = new_warehouse(gateway, core=True, outcomes=True)
     draw = np.random.default_rng(SEEDS[gateway])
     cuts = [FEED_BEGINS + share * (FEED_ENDS - FEED_BEGINS) for share in sorted(draw.random(6))]
     steps = [
@@ -42,7 +46,7 @@ def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
     assert sizes[0] > 0 and sizes == sorted(sizes) and len(set(sizes)) > 5, "cuts nothing"
     at_once = samples(gateway)
     for model in replayed.context.models.values():
-        if not model.kind.is_external:
+        if not model.kind.is_external and model.name not in OF_A_DAY:
             pd.testing.assert_frame_equal(
                 replayed.table(model.name, "prod"), at_once.table(model.name)
             )

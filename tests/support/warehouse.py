@@ -57,6 +57,24 @@ CORE = {  # the twelve, and what they are made of
     "pipedrive_intermediate.int_activities",
     "pipedrive_analytics.dim_funnel_steps",
 }
+OUTCOMES = (  # what is won, lost and worth
+    "pipedrive_analytics.fct_deals",
+    "pipedrive_analytics.fct_deal_status_history",
+    "pipedrive_analytics.rep_deal_outcomes_monthly",
+    "pipedrive_analytics.rep_pipeline_monthly",
+    "pipedrive_analytics.rep_forecast_monthly",
+)
+_OF_OUTCOMES = {  # and what they are made of, beside the core
+    *OUTCOMES,
+    "pipedrive_staging.stg_pipelines",
+    "pipedrive_staging.stg_pipeline_stages",
+    "pipedrive_intermediate.int_field_options",
+    "pipedrive_analytics.dim_lost_reasons",
+    "pipedrive_analytics.dim_pipelines",
+    "pipedrive_analytics.dim_pipeline_stages",
+    "pipedrive_analytics.fct_stage_entries",
+    "pipedrive_analytics.fct_deal_activities",
+}
 
 _NOT_COPIED = shutil.ignore_patterns(
     ".*", "__pycache__", "logs", "*.duckdb*", "*.egg-info", "backups", "docs", "site", "tests"
@@ -78,6 +96,7 @@ def copy_project(
     export: Path | None = None,
     *,
     core: bool = False,
+    outcomes: bool = False,
     with_tests: bool = False,
     audited: bool = True,
 ) -> Path:
@@ -85,18 +104,21 @@ def copy_project(
 
     Unit tests are left out unless asked for, and then one of each model comes along, as the linter
     wants it: every plan runs them again. The core is what the monthly report needs; whoever plans
-    and runs it often need not wait for the other marts, nor for audits that others see pass.
+    and runs it often need not wait for the other marts, nor for audits that others see pass. The
+    outcomes are what deals are worth, beside the core.
     """
     shutil.copytree(PROJECT, to, ignore=_NOT_COPIED)
     if core:
+        kept = {name.split(".")[1] for name in CORE | (_OF_OUTCOMES if outcomes else set())}
         for model in (to / "models").rglob("*.sql"):
-            if model.parent.name != "raw" and model.stem not in {
-                name.split(".")[1] for name in CORE
-            }:
+            if model.parent.name != "raw" and model.stem not in kept:
                 model.unlink()
         report = next((to / "models").rglob(f"{REPORT.split('.')[1]}.sql"))
         query, analyze, _ = report.read_text().partition("@postgres_analyze()")
-        report.write_text(f"{query}@all_is_processed();\n\n{analyze}\n")  # the last one now
+        text = f"{query}@all_is_processed();\n\n{analyze}\n"  # the last one now
+        if outcomes:
+            text = text.replace("kind FULL,", f"kind FULL,\n  depends_on ({', '.join(OUTCOMES)}),")
+        report.write_text(text)
     if not audited:
         for model in (to / "models").rglob("*.sql"):
             unaudited = re.sub(r"(?s)\n  audits .*?(?=\n  description )", "", model.read_text())

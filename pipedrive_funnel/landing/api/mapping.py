@@ -22,6 +22,7 @@ MAPPED = (
     *("pipeline_stages", "stages", "users", REJECTED),
 )
 LOGGED_FIELDS = ("stage_id", "user_id", "lost_reason", "status")  # of a change log
+ODD_VALUES = "single values, of rows that are landed"  # what has no place in the contract
 _QUERIES = Path(__file__).with_name("queries")
 
 
@@ -84,6 +85,7 @@ def skipped(settings: Settings) -> dict[str, str]:
             f"SELECT COUNT(*) FROM {MIRROR}.changelogs WHERE field_key IN {FIELDS_WITH_IDS} "
             f"AND NOT COALESCE(new_value, '') ~ '^({ID})$' AND {_is_chosen('deal_id', settings)}"
         ),
+        ODD_VALUES: f"SELECT COUNT(*) FROM {MIRROR}.rejects WHERE is_value",
     }
     if settings.pipeline_id is not None:
         chosen = _query("deals_of_pipeline", pipeline_id=settings.pipeline_id)

@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 from pipedrive_funnel.landing.api.choice import Wanted, logs_to_read
 from pipedrive_funnel.landing.api.client import PAGE, Client
-from pipedrive_funnel.landing.api.mapping import Coverage, contract_queries, coverage, skipped
+from pipedrive_funnel.landing.api.mapping import (
+    ODD_VALUES,
+    Coverage,
+    contract_queries,
+    coverage,
+    skipped,
+)
 from pipedrive_funnel.landing.api.meter import Meter
 from pipedrive_funnel.landing.api.pipelines import check_pipeline, suggest_steps
 from pipedrive_funnel.landing.api.reading import (
@@ -36,6 +42,7 @@ if t.TYPE_CHECKING:
 
 __all__ = [
     "MIRROR",
+    "ODD_VALUES",
     "ApiError",
     "BudgetSpent",
     "Coverage",
@@ -240,7 +247,7 @@ def check(settings: Settings) -> dict[str, int]:
 
 def _check(client: Client) -> dict[str, int]:
     return {
-        name: len(convert(client.rows(endpoint), endpoint)[0])
+        name: len(convert(client.rows(endpoint), endpoint).rows)
         for name, endpoint in ENDPOINTS.items()
         if not endpoint.is_incremental
     }
@@ -290,7 +297,7 @@ def estimate(settings: Settings, database: Database, *, full: bool = False) -> E
             rows[name] = 0
             for page, _ in client.pages(endpoint, since):
                 rows[name] += len(page)
-                listed = map(listed_deal, convert(page, endpoint)[0].values())
+                listed = map(listed_deal, convert(page, endpoint).rows.values())
                 deals |= {deal.id: deal for deal in listed}
         lists = meter.spent
         activities = ENDPOINTS["activities"]

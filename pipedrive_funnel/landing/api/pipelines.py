@@ -19,8 +19,22 @@ CALLS = {  # key of the activity type -> funnel step and label
 }
 
 
-def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Return a first version of seeds/funnel_steps.csv from the account's own stages.
+class Suggestion(t.NamedTuple):
+    """A first version of seeds/funnel_steps.csv.
+
+    Attributes:
+        steps: its rows.
+        outside: the ids of the account's other stages: of other pipelines, and deleted ones. Deals
+            may have been there before, and that is no sign of a missing step.
+
+    """
+
+    steps: list[tuple[str, str, str, str]]
+    outside: list[int]
+
+
+def suggest_steps(settings: Settings) -> Suggestion:
+    """Suggest funnel steps from the account's own stages.
 
     Each stage of the pipeline becomes a step, in the pipeline's order, and so do the two sales
     calls if the account has their activity types.
@@ -31,7 +45,7 @@ def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
     """
     with Client(settings, Meter(settings)) as client:
         stages, types = (
-            convert(client.rows(ENDPOINTS[name]), ENDPOINTS[name])[0].values()
+            [*convert(client.rows(ENDPOINTS[name]), ENDPOINTS[name]).rows.values()]
             for name in ("stages", "activity_types")
         )
     there = [row for row in stages if not row["is_deleted"]]
@@ -53,7 +67,9 @@ def suggest_steps(settings: Settings) -> list[tuple[str, str, str, str]]:
         for key, (step, label) in CALLS.items()
         if key in keys
     ]
-    return sorted(steps, key=lambda step: float(step[0]))
+    inside = {row["id"] for row in of_pipeline}
+    outside = sorted(row["id"] for row in stages if row["id"] not in inside)
+    return Suggestion(sorted(steps, key=lambda step: float(step[0])), outside)
 
 
 def check_pipeline(settings: Settings, database: Database) -> None:

@@ -94,7 +94,8 @@ def read_list(
     good = odd = 0
     for page, is_last in client.pages(endpoint, updated_since(reading)):
         at = now()
-        rows, rejects = convert(page, endpoint)
+        converted = convert(page, endpoint)
+        rows, rejects = converted.rows, converted.rejects
         good, odd = good + len(rows), odd + len(rejects)
         _check_rejects(good, odd, rejects.values())
         reading = replace(reading, since=_latest_update(rows.values(), reading.since))
@@ -104,8 +105,7 @@ def read_list(
         progress.add(name, len(page))
         store.write_page(
             endpoint,
-            rows,
-            rejects,
+            converted,
             reading,
             at,
             meter,
@@ -132,10 +132,10 @@ def _read_at_once(
 ) -> None:
     endpoint, at = ENDPOINTS[name], now()
     page = client.rows(endpoint)
-    rows, rejects = convert(page, endpoint)
-    _check_rejects(len(rows), len(rejects), rejects.values())
+    converted = convert(page, endpoint)
+    _check_rejects(len(converted.rows), len(converted.rejects), converted.rejects.values())
     progress.add(name, len(page))
-    store.write_page(endpoint, rows, rejects, Reading(name, at, now(), now()), at, meter)
+    store.write_page(endpoint, converted, Reading(name, at, now(), now()), at, meter)
 
 
 def _check_rejects(good: int, odd: int, rejects: Iterable[Reject]) -> None:

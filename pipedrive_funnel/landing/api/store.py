@@ -18,8 +18,10 @@ from pipedrive_funnel.landing.api.tables import (
     KEYS,
     MIRROR,
     SNAPSHOTS,
+    SQL_TYPES,
     STATE,
     TABLES,
+    Converted,
     Endpoint,
     Reject,
     Row,
@@ -29,10 +31,6 @@ from pipedrive_funnel.landing.api.tables import (
 if t.TYPE_CHECKING:
     from pipedrive_funnel.warehouse import Database
 
-_SQL_TYPES = {
-    **{"bigint": "BIGINT", "text": "TEXT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP"},
-    **{"decimal": "DECIMAL(18, 3)", "json": "TEXT"},
-}
 _SEEN = {"seen_at": "timestamp?"}  # when a list last had the row; nothing but reconciling reads it
 _NOTES = {
     "account": {"host": "text"},
@@ -53,7 +51,7 @@ _NOTES = {
         "is_sweep": "bool",
         "refusal": "bigint?",  # the status of the answer, where it was not the log
     },
-    "rejects": {name: "text?" for name in Reject._fields} | _SEEN,
+    "rejects": {name: "text?" for name in Reject._fields} | {"is_value": "bool?"} | _SEEN,
     "tokens": {"day": "text", "spent": "bigint", "most_left": "bigint"},
 }
 _OF_DLT = ("_dlt_version", "_dlt_loads", "_dlt_pipeline_state")  # beside an older mirror
@@ -151,7 +149,7 @@ class Store:
 
     def _create_table(self, name: str, columns: dict[str, str]) -> None:
         table = f"{MIRROR}.{name}"
-        types = {column: _SQL_TYPES[plain(kind)] for column, kind in columns.items()}
+        types = {column: SQL_TYPES[plain(kind)] for column, kind in columns.items()}
         if not self._adapter.table_exists(table):
             definitions = ", ".join(f"{column} {type_}" for column, type_ in types.items())
             self._execute(f"CREATE TABLE {table} ({definitions})")
@@ -287,8 +285,7 @@ class Store:
     def write_page(
         self,
         endpoint: Endpoint,
-        rows: dict[str | int, Row],
-        rejects: dict[str | int, Reject],
+        converted: Converted,
         reading: Reading,
         at: datetime,
         meter: Meter,
@@ -299,8 +296,8 @@ class Store:
 
         Args:
             endpoint: the list.
-            rows: of the mirror, by key; all rows of a list that is not incremental.
-            rejects: odd rows by key; what the mirror has of them stays.
+            converted: the rows; all of them, of a list that is not incremental. What the mirror
+                has of rows that are rejected stays.
             reading: how far the list is read with these.
             at: when it was asked for.
             meter: what it has cost.
@@ -308,6 +305,7 @@ class Store:
 
         """
         table = endpoint.table
+        rows, rejects, odd_values = converted
         with self._database.transaction():
             if not endpoint.is_incremental:
                 self._delete_rejects(table)
@@ -320,7 +318,7 @@ class Store:
                 [*TABLES[table], *_SEEN],
                 [row | {"seen_at": at} for row in rows.values()],
             )
-            self._insert_rejects(rejects.values(), at)
+            self._insert_rejects([*rejects.values(), *odd_values], at)
             if forget_before:
                 unseen = f"COALESCE(seen_at, '-infinity') < {_literal(forget_before)}"
                 self._execute(f"DELETE FROM {MIRROR}.{table} WHERE {unseen}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from pipedrive_funnel.contract import format_of
 from pipedrive_funnel.export.reader import RAW_TEXT_AT_MOST
 from pipedrive_funnel.landing.api.settings import ApiError
 
@@ -31,6 +32,7 @@ class Endpoint:
         tokens: what a request for a page costs, whatever the page holds.
         table: the table of the mirror that its rows go to.
         raw_table: the raw table that is made from its rows.
+        state_table: the raw table of its columns marked with a ~, where that is another.
         params: what to ask for.
         is_paged: whether it comes in pages, each with the cursor of the next one.
         is_incremental: whether it can be asked for rows updated since a time.
@@ -45,6 +47,7 @@ class Endpoint:
     params: Row = field(default_factory=dict)
     is_paged: bool = True
     is_incremental: bool = False
+    state_table: str = ""
     complete: Callable[[Row], Row] = dict
 
     def at(self, **ids: int) -> Endpoint:
@@ -67,24 +70,34 @@ def _with_json_options(deal_field: Row) -> Row:
     return {**deal_field, "options": json.dumps(options, ensure_ascii=False) if options else None}
 
 
+def _list_of_deals(path: str, tokens: int) -> Endpoint:
+    """Return a list of deals: their history goes into the log, and how they stand beside it."""
+    return Endpoint(
+        path,
+        tokens,
+        "deals",
+        "deal_changes",
+        {"status": "open,won,lost,deleted"} | _BY_UPDATE,
+        is_incremental=True,
+        state_table="deals",
+    )
+
+
 # Of lists that can be asked for updates, those that change meanwhile move to the end: no page
 # misses them, and what was read before a landing ended is behind it.
 _BY_UPDATE = {"sort_by": "update_time"}
-_EVERY_DEAL = {"status": "open,won,lost,deleted"} | _BY_UPDATE
 ENDPOINTS = {
     "users": Endpoint("v1/users", 20, "users", "users", is_paged=False),
     "activity_types": Endpoint(
         "v1/activityTypes", 20, "activity_types", "activity_types", is_paged=False
     ),
     "pipelines": Endpoint("v2/pipelines", 5, "pipelines", "pipelines"),
-    "stages": Endpoint("v2/stages", 5, "stages", "stages"),
+    "stages": Endpoint("v2/stages", 5, "stages", "stages", state_table="pipeline_stages"),
     "deal_fields": Endpoint(
         "v2/dealFields", 10, "deal_fields", "fields", complete=_with_json_options
     ),
-    "deals": Endpoint("v2/deals", 10, "deals", "deal_changes", _EVERY_DEAL, is_incremental=True),
-    "archived_deals": Endpoint(
-        "v2/deals/archived", 20, "deals", "deal_changes", _EVERY_DEAL, is_incremental=True
-    ),
+    "deals": _list_of_deals("v2/deals", 10),
+    "archived_deals": _list_of_deals("v2/deals/archived", 20),
     "activities": Endpoint(
         "v2/activities",
         10,
@@ -108,8 +121,8 @@ def price(path: str) -> int:
 
 
 # The columns of the mirror; a ? marks fields that the API may leave empty. A row without another
-# one is rejected, and no more than that row. Where a ~ stands, what does not fit counts as empty:
-# what a deal is worth never keeps its history out.
+# one is rejected, and no more than that row. Where a ~ stands, what does not fit the contract is
+# rejected alone, and empty in its row: what a deal is worth never keeps its history out.
 TABLES = {
     "users": {"id": "bigint", "name": "text?", "email": "text?", "modified": "timestamp?"},
     "activity_types": {
@@ -131,7 +144,7 @@ TABLES = {
     "deals": {
         **{"id": "bigint", "owner_id": "bigint?", "pipeline_id": "bigint", "stage_id": "bigint"},
         **{"add_time": "timestamp", "update_time": "timestamp?"},
-        **{"stage_change_time": "timestamp?", "lost_reason": "text?", "status": "text?"},
+        **{"stage_change_time": "timestamp?", "lost_reason": "text?", "status": "text~"},
         **{"title": "text~", "value": "decimal~", "currency": "text~", "probability": "bigint~"},
         **{"expected_close_date": "timestamp~", "won_time": "timestamp~"},
         **{"lost_time": "timestamp~", "close_time": "timestamp~", "org_id": "bigint~"},
@@ -173,7 +186,7 @@ class OddRow(Exception):
 
 
 class Reject(t.NamedTuple):
-    """A row that is not landed, as the mirror keeps it until Pipedrive gives another."""
+    """A row, or a value of one, that is not landed; the mirror keeps it until there is another."""
 
     mirror_table: str
     row_key: str  # of the row, in that table
@@ -182,15 +195,29 @@ class Reject(t.NamedTuple):
     column_name: str | None
     reason: str
     raw_text: str
+    is_value: bool = False  # the rest of the row is landed
+
+
+class Converted(t.NamedTuple):
+    """What becomes of a page.
+
+    Attributes:
+        rows: of the mirror, by their key.
+        rejects: odd rows, by their key.
+        odd_values: of `rows`, which lack them.
+
+    """
+
+    rows: dict[str | int, Row]
+    rejects: dict[str | int, Reject]
+    odd_values: list[Reject]
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def convert(
-    page: list[Row], endpoint: Endpoint
-) -> tuple[dict[str | int, Row], dict[str | int, Reject]]:
-    """Make rows of the mirror from those of the API, by their key, and put odd ones aside.
+def convert(page: list[Row], endpoint: Endpoint) -> Converted:
+    """Make rows of the mirror from those of the API, and put odd rows and odd values aside.
 
     Raises:
         ApiError: one does not even have its key: this is no such list.
@@ -198,6 +225,7 @@ def convert(
     """
     rows: dict[str | int, Row] = {}
     rejects: dict[str | int, Reject] = {}
+    odd_values: dict[str | int, list[Reject]] = {}
     columns, key = TABLES[endpoint.table], KEYS.get(endpoint.table, "id")
     for row in page:
         try:
@@ -209,11 +237,19 @@ def convert(
             ) from None
         try:
             row = _completed(row, endpoint)
-            rows[number] = _mirrored(row, columns)
+            rows[number], errors = _mirrored(row, columns)
+            odd_values[number] = [
+                _reject(endpoint, str(number), error, row, (key, error.column), is_value=True)
+                for error in errors
+            ]
         except OddRow as error:
             needed = [name for name, kind in columns.items() if not kind.endswith("~")]
             rejects[number] = _reject(endpoint, str(number), error, row, needed)
-    return rows, {number: reject for number, reject in rejects.items() if number not in rows}
+    return Converted(
+        rows,
+        {number: reject for number, reject in rejects.items() if number not in rows},
+        [reject for of_row in odd_values.values() for reject in of_row],
+    )
 
 
 def _completed(row: Row, endpoint: Endpoint) -> Row:
@@ -229,17 +265,26 @@ def _completed(row: Row, endpoint: Endpoint) -> Row:
         raise OddRow("options", "has not the form that Pipedrive's documents say") from None
 
 
-def _mirrored(row: Row, columns: dict[str, str]) -> Row:
-    """Return a row of the mirror.
+def _mirrored(row: Row, columns: dict[str, str]) -> tuple[Row, list[OddRow]]:
+    """Return a row of the mirror, and what is wrong with values that it can do without.
 
     Raises:
         OddRow: it has no place there.
 
     """
-    row = {name: _value(row, name, kind) for name, kind in columns.items()}
-    if row.get("update_time"):  # one in the future would hide all updates until then
-        row["update_time"] = min(row["update_time"], _time(datetime.now(UTC).isoformat()))
-    return row
+    values: Row = {}
+    errors: list[OddRow] = []
+    for name, kind in columns.items():
+        try:
+            values[name] = _value(row, name, kind)
+        except OddRow as error:
+            if not kind.endswith("~"):
+                raise
+            values[name] = None
+            errors.append(error)
+    if values.get("update_time"):  # one in the future would hide all updates until then
+        values["update_time"] = min(values["update_time"], _time(datetime.now(UTC).isoformat()))
+    return values, errors
 
 
 def convert_log(
@@ -281,18 +326,28 @@ def convert_log(
 
 
 def _reject(
-    endpoint: Endpoint, key: str, error: OddRow, row: Row, columns: t.Iterable[str]
+    endpoint: Endpoint,
+    key: str,
+    error: OddRow,
+    row: Row,
+    columns: t.Iterable[str],
+    *,
+    is_value: bool = False,
 ) -> Reject:
     """Keep of an odd row what the mirror would: other fields may be personal."""
     kept = {name: row[name] for name in columns if name in row}
+    table, rest = endpoint.raw_table, ""
+    if is_value:
+        table, rest = endpoint.state_table or table, "The rest of the row is landed. "
     return Reject(
         endpoint.table,
         key,
-        endpoint.raw_table,
+        table,
         endpoint.path,
         error.column,
-        f"{error.column} {error.reason}. Correct it in Pipedrive.",
+        f"{error.column} {error.reason}. {rest}Correct it in Pipedrive.",
         _text(json.dumps(kept, ensure_ascii=False))[:RAW_TEXT_AT_MOST],
+        is_value,
     )
 
 
@@ -360,7 +415,13 @@ CONVERTERS: dict[str, Callable[[t.Any], t.Any]] = {
 }
 
 
+SQL_TYPES = {
+    **{"bigint": "BIGINT", "text": "TEXT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP"},
+    **{"decimal": "DECIMAL(18, 3)", "json": "TEXT"},
+}
 _NAMES = {"bigint": "whole number", "bool": "truth value", "text": "text", "timestamp": "time"}
+_NAMES |= {"decimal": "amount", "json": "object"}
+_DELETED = ("status", "deleted")  # of Pipedrive; the contract says it in a column of its own
 OPTIONAL = ("?", "~")  # marks of columns that may be empty
 
 
@@ -383,8 +444,11 @@ def _value(row: Row, name: str, column_type: str) -> t.Any:
         raise OddRow(name, "is empty")
     kind = plain(column_type)
     try:
-        return CONVERTERS[kind](value)
+        converted = CONVERTERS[kind](value)
     except (ValueError, TypeError, OverflowError, ArithmeticError):
-        if column_type.endswith("~"):
-            return None
         raise OddRow(name, f"is no {_NAMES[kind]}") from None
+    if column_type.endswith("~") and (name, converted) != _DELETED:
+        contract = format_of(name, SQL_TYPES[kind])
+        if not contract.accepts(str(converted)):
+            raise OddRow(name, f"is not {contract.example}")
+    return converted

@@ -54,6 +54,20 @@ WITH unknown_statuses AS (
       WHERE
         pipelines.pipeline_id = deals.pipeline_id
     )
+), unknown_currencies AS (
+  SELECT
+    deals.deal_id,
+    deals.currency
+  FROM pipedrive_analytics.fct_deals AS deals
+  WHERE
+    NOT deals.currency IS NULL
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM pipedrive_analytics.dim_currencies AS currencies
+      WHERE
+        currencies.currency = deals.currency
+    )
 ), overdue_closings AS (
   SELECT
     deal_id,
@@ -85,6 +99,12 @@ SELECT
   @row_as_text(deal_id, pipeline_id)::TEXT AS finding,
   deal_id::BIGINT AS deal_id
 FROM unknown_pipelines
+UNION ALL
+SELECT
+  'unknown_currencies'::TEXT AS check_name,
+  @row_as_text(deal_id, currency)::TEXT AS finding,
+  deal_id::BIGINT AS deal_id
+FROM unknown_currencies
 UNION ALL
 SELECT
   'overdue_closings'::TEXT AS check_name,
