@@ -253,6 +253,85 @@ MISTAKES = [
         "repeated entries count",
     ),
     Mistake(
+        f"{INTERMEDIATE}deals.sql",
+        "THEN COALESCE(won_timestamp, closed_timestamp)",
+        "THEN COALESCE(lost_timestamp, closed_timestamp)",
+        "a won deal has the time at which it was lost",
+    ),
+    Mistake(
+        f"{CORE}fct_deal_status_history.sql",
+        "previous_status IS NULL OR previous_status <> status",
+        "previous_status IS NULL",
+        "each deal keeps its first status",
+    ),
+    Mistake(
+        f"{CORE}fct_deal_status_history.sql",
+        "    AND NOT deals.closed_at IS NULL\n), starts_with",
+        "    AND NOT deals.closed_at IS NULL AND deals.status = 'lost'\n), starts_with",
+        "won deals stay open for ever",
+    ),
+    Mistake(
+        f"{CORE}fct_deal_funnel_steps.sql",
+        "deals.furthest_funnel_step >= steps.funnel_step, FALSE) AS is_in",
+        "deals.furthest_funnel_step > steps.funnel_step, FALSE) AS is_in",
+        "`>` for `>=`: who is in a stage has not got as far",
+    ),
+    Mistake(
+        f"{REPORTS}deal_outcomes_monthly.sql",
+        "COUNT(CASE WHEN status = 'lost' THEN 1 END)",
+        "COUNT(CASE WHEN status <> 'won' THEN 1 END)",
+        "open deals count as lost",
+    ),
+    Mistake(
+        f"{REPORTS}deal_outcomes_monthly.sql",
+        "SUM(CASE WHEN status = 'won' THEN value END)",
+        "SUM(value)",
+        "the value of lost deals counts as won",
+    ),
+    Mistake(
+        f"{REPORTS}deal_outcomes_monthly.sql",
+        "counts.won_deals_count + counts.lost_deals_count)::DECIMAL",
+        "counts.deals_count)::DECIMAL",
+        "the win rate is of all deals",
+    ),
+    Mistake(
+        f"{REPORTS}pipeline_monthly.sql",
+        "history.status = 'open'\n), stages",
+        "history.status <> 'lost'\n), stages",
+        "won deals stay in the pipeline",
+    ),
+    Mistake(
+        f"{REPORTS}pipeline_monthly.sql",
+        "\n    AND COALESCE(entries.stage_exit_timestamp, '9999-12-31'::TIMESTAMP) "
+        ">= months.taken_at",
+        "",
+        "a deal is in every stage that it ever entered",
+    ),
+    Mistake(
+        f"{REPORTS}forecast_monthly.sql",
+        "deals.status = 'open' AND NOT deals.expected",
+        "NOT deals.expected",
+        "closed deals are expected to close",
+    ),
+    Mistake(
+        f"{REPORTS}forecast_monthly.sql",
+        "COALESCE(deals.probability, pipeline_stages.deal_probability, 100)",
+        "COALESCE(pipeline_stages.deal_probability, 100)",
+        "the probability of a deal itself is not used",
+    ),
+    Mistake(
+        f"{REPORTS}owner_outcomes_monthly.sql",
+        "    AND owners.valid_from <= known.closed_at\n",
+        "",
+        "all earlier owners have won a deal, too",
+    ),
+    Mistake(
+        f"{REPORTS}funnel_all_cohorts.sql",
+        "SUM(cohort_deals_count) AS created",
+        "MAX(cohort_deals_count) AS created",
+        "all deals are those of the largest month",
+    ),
+    Mistake(
         STEPS,
         "Needs Assessment,stage,3\n3.1,Step 3.1: Sales Call 2,activity,sc_2\n"
         "4,Step 4: Proposal/Quote Preparation,stage,4",

@@ -28,7 +28,7 @@ MODEL (
           AND COALESCE(history.valid_to, '9999-12-31'::TIMESTAMP) >= months.taken_at
       ),
       source_key := month,
-      source_total := COUNT(DISTINCT deal_id)
+      source_total := COUNT(*)
     )
   ),
   description 'One row per month, stage and currency: the deals that were open at the end of the month, in the stage that they were in then. The month of the execution date is taken at the beginning of that day. Join dim_stages on stage_id and dim_pipelines on pipeline_id. Answers what stood in the pipeline, and how old it was. Values and probabilities are those of today. Without status in the source it has no rows.',
