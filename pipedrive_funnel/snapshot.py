@@ -187,7 +187,8 @@ def _copy_csv(
     types = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
     read = (
         f"SELECT * FROM read_csv('{_quoted(rows)}', header = FALSE, delim = ',', quote = '\"', "
-        f"escape = '\"', nullstr = '', allow_quoted_nulls = FALSE, columns = {{{types}}})"
+        f"escape = '\"', nullstr = '', allow_quoted_nulls = FALSE, columns = {{{types}}}, "
+        "auto_detect = FALSE)"  # which fails where there are no rows
     )
     _copy(local, read, file)
     rows.unlink()
