@@ -272,9 +272,9 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}fct_deal_funnel_steps.sql",
-        "deals.furthest_funnel_step >= steps.funnel_step, FALSE) AS is_in",
-        "deals.furthest_funnel_step > steps.funnel_step, FALSE) AS is_in",
-        "`>` for `>=`: who is in a stage has not got as far",
+        "deal_steps.stage_step <= deal_steps.furthest_funnel_step, FALSE",
+        "deal_steps.stage_step < deal_steps.furthest_funnel_step, FALSE",
+        "`<` for `<=`: who is in a stage has not got as far",
     ),
     Mistake(
         f"{REPORTS}deal_outcomes_monthly.sql",
@@ -323,7 +323,7 @@ MISTAKES = [
         f"{REPORTS}owner_outcomes_monthly.sql",
         "    AND owners.valid_from <= known.closed_at\n",
         "",
-        "all earlier owners have won a deal, too",
+        "all later owners have won a deal, too",
     ),
     Mistake(
         f"{REPORTS}funnel_all_cohorts.sql",

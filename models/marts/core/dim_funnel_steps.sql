@@ -8,7 +8,8 @@ MODEL (
   audits (
     not_null(columns := (funnel_step, kpi_name, source, key, stage_position)),
     unique_values(columns := (funnel_step, kpi_name)),
-    unique_combination_of_columns(columns := (source, key))
+    unique_combination_of_columns(columns := (source, key)),
+    stages_are_numbered
   ),
   description 'One row per step of the sales funnel, with its place among the stages. Join dim_stages or the facts on funnel_step. Edit seeds/funnel_steps.csv to fit another pipeline; nothing else names a step.',
   column_descriptions (

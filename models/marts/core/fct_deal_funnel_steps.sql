@@ -103,7 +103,6 @@ WITH reached AS (
     steps.funnel_step,
     steps.previous_stage_step,
     reached.reached_at,
-    COALESCE(deals.furthest_funnel_step >= steps.funnel_step, FALSE) AS is_in_later_stage,
     steps.source = 'activity' AND steps.previous_stage_step IS NULL AS is_before_stages,
     CASE
       WHEN steps.source = 'stage'
@@ -131,8 +130,7 @@ SELECT
     NOT deal_steps.reached_at IS NULL
   )::BOOLEAN AS is_reached,
   (
-    deal_steps.is_in_later_stage
-    OR deal_steps.is_before_stages
+    deal_steps.is_before_stages
     OR COALESCE(deal_steps.stage_step <= deal_steps.furthest_funnel_step, FALSE)
   )::BOOLEAN AS is_reached_at_least,
   (

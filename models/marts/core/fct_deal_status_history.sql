@@ -24,7 +24,8 @@ MODEL (
         valid_to IS NULL OR valid_to > valid_from
       ),
       condition := @was_touched(deal_id)
-    )
+    ),
+    statuses_end_as_known(condition := @was_touched(deal_id))
   ),
   description 'One row per deal and period of one status (slowly changing, type 2). Join fct_deals on deal_id, and on time >= valid_from AND time < COALESCE(valid_to, TIMESTAMP ''9999-12-31''). Answers which deals were open at any time, reopened ones included. From the log of status changes; without any, from the time at which the deal was won or lost. Of several statuses in one second the last in byte order counts. A deal whose status, or the time of its closing, is unknown has no row.',
   column_descriptions (
