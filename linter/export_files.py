@@ -9,8 +9,7 @@ from sqlmesh.core.linter.rule import Rule, RuleViolation
 from sqlmesh.core.model import Model, SeedModel
 
 from linter.layers import RAW, SEED
-from pipedrive_funnel.contract import FUNNEL_STEPS
-from pipedrive_funnel.export.check import STEPS_FILE, check_deals, check_file, check_steps
+from pipedrive_funnel.export.check import EDITED, STEPS_FILE, check_deals, check_file, check_steps
 
 
 class ValidExportFile(Rule):
@@ -23,9 +22,10 @@ class ValidExportFile(Rule):
             return []
         name = os.path.relpath(model.seed_path, self.context.path)
         steps: list[str] = []
-        if model.seed_path.name == STEPS_FILE:
-            columns = FUNNEL_STEPS
-            if self.context.get_model(f"{SEED}.stages"):  # else the stages are landed
+        if columns := EDITED.get(model.seed_path.name, {}):
+            if model.seed_path.name == STEPS_FILE and self.context.get_model(
+                f"{SEED}.stages"
+            ):  # else the stages are landed
                 listed = str(self.context.config.variables.get("stages_outside_funnel", ""))
                 steps = check_steps(model.seed_path, name, outside=listed.replace(",", " ").split())
         elif table.db != SEED:

@@ -54,8 +54,13 @@ JSON_LEVELS_AT_MOST = 64
 # The states of a deal. That it was deleted is said by a column of its own
 STATUSES = ("open", "won", "lost")
 
-# The mapping of stages and call types to steps is not part of an export, but is edited like one.
+# The mapping of stages and call types to steps, and exchange rates, are not part of an export, but
+# are edited like one.
 FUNNEL_STEPS = {"funnel_step": "DECIMAL(4, 1)", "kpi_name": "TEXT", "source": "TEXT", "key": "TEXT"}
+EXCHANGE_RATES = {
+    **{"currency": "TEXT", "reporting_currency": "TEXT"},
+    **{"valid_from": "TIMESTAMP", "rate": "DECIMAL(18, 8)"},
+}
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -213,6 +218,10 @@ TYPES = {
     "DECIMAL(18, 3)": Type(
         r"-?[0-9]{1,15}(?:\.[0-9]{1,3})?", "an amount with three decimals at most, such as 1250.00"
     ),
+    "DECIMAL(18, 8)": Type(
+        r"[0-9]{1,10}(?:\.[0-9]{1,8})?",
+        "a positive number with eight decimals at most, such as 0.92",
+    ),
     "BOOLEAN": Type(r"True|TRUE|true|False|FALSE|false", "True or False"),
     # A NUL character would cut off the text.
     "TEXT": Type(r"[^\x00]*", "it without the NUL character"),
@@ -227,6 +236,7 @@ TYPES = {
     ),
 }
 
+_CURRENCY = Type(r"[A-Z]{3}", "the three letters of a currency, such as EUR")
 _PERCENT = Type(r"(?:[0-9]{1,2}|100)(?:\.0)?", "whole per cent from 0 to 100, such as 35")
 
 # Columns whose texts are fewer than those of their type
@@ -234,7 +244,8 @@ FORMATS = {
     "probability": _PERCENT,
     "deal_probability": _PERCENT,
     "status": Type("|".join(STATUSES), f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"),
-    "currency": Type(r"[A-Z]{3}", "the three letters of a currency, such as EUR"),
+    "currency": _CURRENCY,
+    "reporting_currency": _CURRENCY,
 }
 
 

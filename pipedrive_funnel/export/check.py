@@ -21,12 +21,14 @@ from itertools import islice
 from pathlib import Path
 
 from pipedrive_funnel import PROJECT
-from pipedrive_funnel.contract import FUNNEL_STEPS, file_columns, read_tables
+from pipedrive_funnel.contract import EXCHANGE_RATES, FUNNEL_STEPS, file_columns, read_tables
 from pipedrive_funnel.errors import FunnelError
 from pipedrive_funnel.export.judge import Judge, Unreadable, printable
 
 LISTED = 5  # defects of a file that are described; the others are counted
 STEPS_FILE = "funnel_steps.csv"
+# Files beside an export that are no part of it, but are edited by hand
+EDITED = {STEPS_FILE: FUNNEL_STEPS, "exchange_rates.csv": EXCHANGE_RATES}
 FEW_DEALS = 20  # of fewer, nobody can say whether they are of another export than the log
 # The files that hold the keys of the funnel's steps: source -> table, column, name of a key
 KEYS_OF_STEPS = {
@@ -191,8 +193,8 @@ def check_files(directory: Path, *, with_steps: bool) -> int:
 def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
     """Check the files in a directory.
 
-    Six files of an export are required; those of the deals' state and of pipelines, and
-    funnel_steps.csv, which is not part of it, may be missing.
+    Six files of an export are required; those of the deals' state and of pipelines may be missing,
+    and so may the steps of the funnel and exchange rates, which are not part of it.
 
     Args:
         directory: where the files are.
@@ -207,15 +209,14 @@ def check_export(directory: Path, *, with_steps: bool) -> tuple[int, list[str]]:
         for table in read_tables().values()
         if table.is_expected_in(directory)
     }
-    steps = directory / STEPS_FILE
-    if steps.exists():
-        columns[STEPS_FILE] = FUNNEL_STEPS
+    columns |= {name: types for name, types in EDITED.items() if (directory / name).exists()}
     defects = [
         defect for name in columns for defect in _check_if_there(directory / name, columns[name])
     ]
     if "deals.csv" in columns:
         defects += check_deals(directory / "deals.csv", os.path.relpath(directory / "deals.csv"))
     if with_steps:
+        steps = directory / STEPS_FILE
         defects += check_steps(steps, os.path.relpath(steps))
     return len(columns), defects
 

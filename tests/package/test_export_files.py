@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipedrive_funnel.__main__ import main
-from pipedrive_funnel.contract import FUNNEL_STEPS, TYPES, file_columns, read_tables
+from pipedrive_funnel.contract import EXCHANGE_RATES, FUNNEL_STEPS, TYPES, file_columns, read_tables
 from pipedrive_funnel.export.check import STEPS_FILE, check_file, check_steps
 from pipedrive_funnel.sample import generate as sample
 from tests.support.warehouse import OPTIONAL_TABLES, Warehouse, copy_project
@@ -301,7 +301,7 @@ def test_every_form_of_a_time_is_the_same_on_both_engines(postgres_server: dict[
 
 def test_the_shipped_files_are_fine(capsys: pytest.CaptureFixture[str]):
     assert main(["check"]) == 0
-    assert capsys.readouterr().out.startswith("10 files in ")
+    assert capsys.readouterr().out.startswith("11 files in ")
 
 
 @pytest.mark.parametrize(
@@ -325,6 +325,31 @@ def test_the_mapping_has_the_columns_of_its_model(samples: Callable[[str], Wareh
     model = samples("duckdb").model("pipedrive_seed.funnel_steps")
     columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
     assert columns == FUNNEL_STEPS
+
+
+def test_exchange_rates_have_the_columns_of_their_model(samples: Callable[[str], Warehouse]):
+    model = samples("duckdb").model("pipedrive_seed.exchange_rates")
+    columns = {name: type_.sql("postgres") for name, type_ in model.columns_to_types.items()}
+    assert columns | {"valid_from": "TIMESTAMP"} == EXCHANGE_RATES  # staging reads the text
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("USD,EUR,2024-01-01,nothing", "column rate holds 'nothing', which is no DECIMAL(18, 8)"),
+        ("USD,EUR,2024-01-01,-0.9", "column rate holds '-0.9'"),
+        ("USD,Euro,2024-01-01,0.9", "column reporting_currency holds 'Euro'"),
+        ("USD,EUR,2024-02-30,0.9", "column valid_from holds '2024-02-30'"),
+    ],
+)
+def test_exchange_rates_are_checked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, said: str
+):
+    seeds = copy_project(tmp_path / "project") / "seeds"
+    header = "currency,reporting_currency,valid_from,rate"
+    (seeds / "exchange_rates.csv").write_text(f"{header}\nUSD,EUR,2023-12-31,0.9\n{row}\n")
+    assert main(["check", str(seeds)]) == 1
+    assert f"exchange_rates.csv, line 3: {said}" in capsys.readouterr().out
 
 
 def seeds_with_steps(directory: Path, *rows: str) -> Path:
@@ -443,9 +468,12 @@ def test_the_linter_holds_steps_against_what_the_models_read(
     assert "stage 5 (" not in done.stdout
 
 
-def test_an_export_needs_no_mapping_of_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_export_needs_no_mapping_of_steps_and_no_rates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     seeds = copy_project(tmp_path / "project") / "seeds"
     (seeds / "funnel_steps.csv").unlink()
+    (seeds / "exchange_rates.csv").unlink()
     assert main(["check", str(seeds)]) == 0
     assert capsys.readouterr().out.startswith("9 files in ")
 
@@ -554,7 +582,7 @@ def test_an_export_may_lack_what_deals_are_worth(
     for name in OPTIONAL_TABLES:
         (seeds / f"{name}.csv").unlink()
     assert main(["check", str(seeds)]) == 0
-    assert capsys.readouterr().out.startswith("7 files in ")
+    assert capsys.readouterr().out.startswith("8 files in ")
 
 
 def test_a_list_of_deals_of_another_export_is_found(

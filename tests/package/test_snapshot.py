@@ -54,7 +54,7 @@ def read(directory: Path, mart: str, types: dict[str, str]) -> pd.DataFrame:
 @pytest.mark.parametrize("mart", MARTS)
 def test_a_mart_is_there_as_it_is(taken: Path, sample: Warehouse, mart: str) -> None:
     expected = sample.table(f"pipedrive_analytics.{mart}")
-    assert len(expected)
+    assert len(expected) or mart == "dim_exchange_rates"  # the sample has none
     pd.testing.assert_frame_equal(read(taken, mart, snapshot.marts()[mart]), expected)
 
 

@@ -184,6 +184,17 @@ SPOILINGS = [
         "unknown_currencies", "UPDATE {fct_deals} SET currency = 'BGN' WHERE " + ONE_DEAL, rows=0
     ),
     Spoiling(
+        "values_without_rate",
+        "INSERT INTO {dim_exchange_rates} VALUES "
+        "('USD', 'EUR', '2020-01-01', NULL, 0.9), ('EUR', 'EUR', '1970-01-01', NULL, 1); "
+        "UPDATE {fct_deals} SET currency = 'CHF', value = 1 WHERE " + A_WON_DEAL,
+    ),
+    Spoiling(
+        "values_without_rate",
+        "UPDATE {fct_deals} SET currency = 'CHF', value = 1 WHERE " + A_WON_DEAL,
+        rows=0,  # who has no rates, wants none
+    ),
+    Spoiling(
         "overdue_closings",
         "UPDATE {fct_deals} SET expected_close_date = '2027-01-01' WHERE status = 'open'",
         rows=-80,

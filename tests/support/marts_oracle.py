@@ -200,6 +200,12 @@ class Crm:
         listed = export.get("deals", pd.DataFrame())
         deleted = deleted_deals(export)
         self.states = {int(row.deal_id): _state(row) for row in listed.itertuples()}
+        self.rates: dict[str, list[tuple[date, Fraction]]] = defaultdict(list)
+        for row in export.get("exchange_rates", pd.DataFrame()).itertuples():
+            self.rates[row.currency].append(
+                (date.fromisoformat(row.valid_from[:10]), Fraction(row.rate))
+            )
+            self.rates[row.reporting_currency] = [(date.min, Fraction(1))]
         self.pipelines = {
             int(row.pipeline_id): row
             for row in export.get("pipelines", pd.DataFrame()).itertuples()
@@ -287,6 +293,19 @@ class Crm:
             of_stage = self.pipeline_stages[stage].deal_probability
             found = int(of_stage) if of_stage else None
         return Fraction(100 if found is None else found, 100)
+
+    def in_reporting_currency(self, deals: t.Iterable[tuple[Deal, date]]) -> Fraction | None:
+        """Return the sum of values, each by the rate of a day; None if one has a value alone."""
+        total, known = Fraction(0), False
+        for deal, day in deals:
+            if deal.state.value is None:
+                continue
+            rates = sorted(self.rates.get(deal.state.currency or "", []))
+            held = [rate for first, rate in rates if first <= day]
+            if not held:
+                return None
+            total, known = total + deal.state.value * held[-1], True
+        return total if known else None
 
     def pipeline_name(self, pipeline: int) -> str | None:
         """Return the label of a pipeline."""
@@ -1061,6 +1080,9 @@ def _outcomes(crm: Crm) -> Mart:
                 "open_deals_count": len(deals) - len(won) - len(lost),
                 "win_rate": ratio(len(won), len(won) + len(lost)),
                 "won_value": value,
+                "won_value_in_reporting_currency": crm.in_reporting_currency(
+                    (deal, deal.closed_at.date() if deal.closed_at else date.max) for deal in won
+                ),
                 "average_won_value": value / len(values) if values and value is not None else None,
                 "median_days_to_win": cycle,
                 "p90_days_to_win": percentile(cycles, Fraction(9, 10)),
@@ -1117,6 +1139,9 @@ def _pipeline_monthly(crm: Crm) -> Mart:
                     "currency": currency,
                     "deals_count": len(deals),
                     "value": value,
+                    "value_in_reporting_currency": crm.in_reporting_currency(
+                        (deal, date.max) for deal, _ in deals
+                    ),
                     "weighted_value": weighted,
                     "median_age_days": percentile(
                         max(0, (moment - deal.created) // SECOND) for deal, _ in deals
@@ -1151,6 +1176,9 @@ def _forecast(crm: Crm) -> Mart:
                 "currency": currency,
                 "deals_count": len(deals),
                 "value": value,
+                "value_in_reporting_currency": crm.in_reporting_currency(
+                    (deal, date.max) for deal, _ in deals
+                ),
                 "weighted_value": weighted,
                 "as_of": crm.today,
             }

@@ -183,6 +183,10 @@ def random_export(directory: Path, random: np.random.Generator, deals: int) -> P
             [log, statuses, repeated, statuses[:9], late_deal(deals + 1)], ignore_index=True
         ),
         "deals": states,
+        "exchange_rates": pd.DataFrame(
+            [("USD", "EUR", "2024-04-15", "0.91"), ("USD", "EUR", "2024-07-01", "1.08765432")],
+            columns=["currency", "reporting_currency", "valid_from", "rate"],
+        ),
         "fields": pd.DataFrame(
             [
                 (number, key, name, "" if options is None else json.dumps(options))

@@ -131,7 +131,7 @@ def copy_project(
             first, *_ = re.split(r"(?<=\n)\n(?=test_)", file.read_text())
             (to / "tests").mkdir(exist_ok=True)
             (to / "tests" / file.name).write_text(first)
-    for table in (*EXPORT_TABLES, *OPTIONAL_TABLES):
+    for table in (*EXPORT_TABLES, *OPTIONAL_TABLES, "exchange_rates"):
         file = f"{table}.csv"
         source = (export or sample_files()) / file
         if source.exists():

@@ -21,7 +21,10 @@ MODEL (
     non_negative(columns := (median_days_to_win, p90_days_to_win)),
     forall(
       criteria := (
-        deals_count = won_deals_count + lost_deals_count + open_deals_count
+        deals_count = won_deals_count + lost_deals_count + open_deals_count,
+        ABS(win_rate * (
+          won_deals_count + lost_deals_count
+        ) - won_deals_count) <= 0.0001 * deals_count
       )
     ),
     totals_conserved(
@@ -56,6 +59,7 @@ MODEL (
     open_deals_count = 'Number of them that are still open; 0 for deals counted by closing',
     win_rate = 'won_deals_count / (won_deals_count + lost_deals_count): 0.25 is 25 %; NULL when none is closed',
     won_value = 'Sum of the values of the won deals, in the currency; NULL when none has a value',
+    won_value_in_reporting_currency = 'The same sum in the reporting currency of dim_exchange_rates, each deal by the rate of the day on which it was won, or by the last one when that day is unknown: it may be added up over currencies. NULL when a deal with a value has no rate',
     average_won_value = 'won_value / number of won deals that have a value, in the currency',
     median_days_to_win = 'Median of days from creation to winning, of the won deals: the sales cycle',
     p90_days_to_win = '90th percentile of the same, interpolated between the two nearest deals',
@@ -65,16 +69,21 @@ MODEL (
 
 WITH known AS (
   SELECT
-    COALESCE(pipeline_id, -1) AS pipeline_id,
-    COALESCE(currency, 'unknown') AS currency,
-    status,
-    value,
-    created_at,
-    won_at,
-    COALESCE(won_at, lost_at) AS closed_at
-  FROM pipedrive_analytics.fct_deals
+    COALESCE(deals.pipeline_id, -1) AS pipeline_id,
+    COALESCE(deals.currency, 'unknown') AS currency,
+    deals.status,
+    CASE WHEN deals.status = 'won' THEN deals.value END AS won_value,
+    CASE WHEN deals.status = 'won' THEN deals.value * rates.rate END AS converted_value,
+    deals.created_at,
+    deals.won_at,
+    COALESCE(deals.won_at, deals.lost_at) AS closed_at
+  FROM pipedrive_analytics.fct_deals AS deals
+  LEFT JOIN pipedrive_analytics.dim_exchange_rates AS rates
+    ON deals.currency = rates.currency
+    AND COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP) >= rates.valid_from
+    AND COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP) < COALESCE(rates.valid_to, '9999-12-31'::DATE)
   WHERE
-    NOT status IS NULL
+    NOT deals.status IS NULL
 ), deals AS (
   SELECT
     'creation' AS counted_by,
@@ -82,7 +91,8 @@ WITH known AS (
     pipeline_id,
     currency,
     status,
-    value,
+    won_value,
+    converted_value,
     created_at,
     won_at
   FROM known
@@ -93,7 +103,8 @@ WITH known AS (
     pipeline_id,
     currency,
     status,
-    value,
+    won_value,
+    converted_value,
     created_at,
     won_at
   FROM known
@@ -109,8 +120,10 @@ WITH known AS (
     COUNT(CASE WHEN status = 'won' THEN 1 END) AS won_deals_count,
     COUNT(CASE WHEN status = 'lost' THEN 1 END) AS lost_deals_count,
     COUNT(CASE WHEN status = 'open' THEN 1 END) AS open_deals_count,
-    SUM(CASE WHEN status = 'won' THEN value END) AS won_value,
-    COUNT(CASE WHEN status = 'won' THEN value END) AS valued_deals_count,
+    SUM(won_value) AS won_value,
+    COUNT(won_value) AS valued_deals_count,
+    SUM(converted_value) AS converted_value,
+    COUNT(converted_value) AS converted_deals_count,
     @percentile(0.5, CASE WHEN won_at >= created_at THEN @seconds_between(created_at, won_at) END) AS median_seconds,
     @percentile(0.9, CASE WHEN won_at >= created_at THEN @seconds_between(created_at, won_at) END) AS p90_seconds
   FROM deals
@@ -132,6 +145,10 @@ SELECT
   counts.open_deals_count::BIGINT AS open_deals_count,
   @share(counts.won_deals_count, counts.won_deals_count + counts.lost_deals_count)::DECIMAL(12, 4) AS win_rate,
   counts.won_value::DECIMAL(18, 3) AS won_value,
+  CASE
+    WHEN counts.converted_deals_count = counts.valued_deals_count
+    THEN counts.converted_value
+  END::DECIMAL(18, 2) AS won_value_in_reporting_currency,
   @amount(counts.won_value, counts.valued_deals_count)::DECIMAL(18, 2) AS average_won_value,
   @days(counts.median_seconds)::DECIMAL(12, 2) AS median_days_to_win,
   @days(counts.p90_seconds)::DECIMAL(12, 2) AS p90_days_to_win,

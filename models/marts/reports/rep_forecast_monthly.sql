@@ -24,6 +24,7 @@ MODEL (
     currency = 'Code of the currency of all values of the row; unknown when the deals have none',
     deals_count = 'Number of open deals',
     value = 'Sum of their values, in the currency; NULL when none has a value',
+    value_in_reporting_currency = 'The same sum in the reporting currency of dim_exchange_rates, by the last rate: it may be added up over currencies. NULL without a rate',
     weighted_value = 'Sum of value x probability, in the currency: the probability of the deal, or else of its stage, or else 100 %',
     as_of = 'Execution date, UTC'
   )
@@ -57,9 +58,14 @@ SELECT
   sums.currency::TEXT AS currency,
   sums.deals_count::BIGINT AS deals_count,
   sums.value::DECIMAL(18, 3) AS value,
+  (
+    sums.value * rates.rate
+  )::DECIMAL(18, 2) AS value_in_reporting_currency,
   @amount(sums.percent_value, 100)::DECIMAL(18, 2) AS weighted_value,
   @execution_ds::DATE AS as_of
 FROM sums
+LEFT JOIN pipedrive_analytics.dim_exchange_rates AS rates
+  ON sums.currency = rates.currency AND rates.valid_to IS NULL
 LEFT JOIN pipedrive_analytics.dim_pipelines AS pipelines
   ON sums.pipeline_id = pipelines.pipeline_id;
 

@@ -68,6 +68,28 @@ WITH unknown_statuses AS (
       WHERE
         currencies.currency = deals.currency
     )
+), values_without_rate AS (
+  SELECT
+    deals.deal_id,
+    deals.currency,
+    deals.won_at
+  FROM pipedrive_analytics.fct_deals AS deals
+  WHERE
+    deals.status IN ('open', 'won')
+    AND NOT deals.value IS NULL
+    AND EXISTS(
+      SELECT
+        1
+      FROM pipedrive_analytics.dim_exchange_rates
+    )
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM pipedrive_analytics.dim_exchange_rates AS rates
+      WHERE
+        rates.currency = deals.currency
+        AND rates.valid_from <= COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP)
+    )
 ), overdue_closings AS (
   SELECT
     deal_id,
@@ -105,6 +127,12 @@ SELECT
   @row_as_text(deal_id, currency)::TEXT AS finding,
   deal_id::BIGINT AS deal_id
 FROM unknown_currencies
+UNION ALL
+SELECT
+  'values_without_rate'::TEXT AS check_name,
+  @row_as_text(deal_id, currency, won_at)::TEXT AS finding,
+  deal_id::BIGINT AS deal_id
+FROM values_without_rate
 UNION ALL
 SELECT
   'overdue_closings'::TEXT AS check_name,
