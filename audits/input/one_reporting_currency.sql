@@ -2,7 +2,7 @@ AUDIT (
   name one_reporting_currency
 );
 
-/* A returned row is an exchange rate that is not positive, or that is into another reporting currency than most others, or of the reporting currency into itself and not 1: values could not be added up. */
+/* A returned row is an exchange rate that is not positive, or that is into another reporting currency than others, or of the reporting currency into itself and not 1: values could not be added up. */
 SELECT
   currency,
   reporting_currency,
