@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,7 @@ from tests.support.landing import (
     raw_state,
 )
 from tests.support.oracle import read_export
-from tests.support.warehouse import EXPORT_TABLES, Warehouse
+from tests.support.warehouse import EXPORT_TABLES, OPTIONAL_TABLES, Warehouse
 
 pytestmark = pytest.mark.faults
 
@@ -51,6 +52,7 @@ def query(warehouse: Warehouse, sql: str) -> list[Row]:
 
 PARSERS: dict[str, t.Callable[[str], t.Any]] = {
     "BIGINT": int,
+    "DECIMAL(18, 3)": Decimal,
     "BOOLEAN": lambda text: text.lower() == "true",
     "TEXT": str,
     "TIMESTAMP": datetime.fromisoformat,
@@ -73,7 +75,7 @@ def state_after(before: State, export: Path, at: datetime) -> State:
     """
     files = read_export(export)
     state: State = {"rejected_rows": {}}
-    for name in EXPORT_TABLES:
+    for name in (*EXPORT_TABLES, *OPTIONAL_TABLES):
         landed = before.get(name, {})
         rows = file_rows(files[name], TABLES[name])
         if name == "deal_changes":
