@@ -66,9 +66,11 @@ OUTCOMES = (  # what is won, lost and worth
 )
 _OF_OUTCOMES = {  # and what they are made of, beside the core
     *OUTCOMES,
+    "pipedrive_staging.stg_exchange_rates",
     "pipedrive_staging.stg_pipelines",
     "pipedrive_staging.stg_pipeline_stages",
     "pipedrive_intermediate.int_field_options",
+    "pipedrive_analytics.dim_exchange_rates",
     "pipedrive_analytics.dim_lost_reasons",
     "pipedrive_analytics.dim_pipelines",
     "pipedrive_analytics.dim_pipeline_stages",
