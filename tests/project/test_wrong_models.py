@@ -284,8 +284,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}deal_outcomes_monthly.sql",
-        "SUM(CASE WHEN status = 'won' THEN value END)",
-        "SUM(value)",
+        "CASE WHEN deals.status = 'won' THEN deals.value END AS won_value",
+        "deals.value AS won_value",
         "the value of lost deals counts as won",
     ),
     Mistake(
