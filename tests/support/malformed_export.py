@@ -58,6 +58,8 @@ LANDED = {  # what the database has before, by table
 
 def kind_of(column: str, type_: str) -> str:
     """Return the name of a column that takes few of the texts of its type, or else the type."""
+    if column in ("probability", "deal_probability"):
+        return "per cent"
     return column if column in ("status", "currency") else type_
 
 
@@ -69,6 +71,10 @@ def meaning(type_: str, text: str) -> t.Any:
         return text if text in ("open", "won", "lost") else UNFIT
     if type_ == "currency":
         return text if len(text) == 3 and set(text) <= set(string.ascii_uppercase) else UNFIT
+    if type_ == "per cent":
+        number, digits = whole_number(text), text.removesuffix(".0")
+        fits = digits.isdigit() and (len(digits) < 3 or digits == "100")
+        return number if fits else UNFIT
     if type_ == "DECIMAL(18, 3)":
         return amount(text)
     if type_ == "TEXT":
@@ -284,6 +290,7 @@ good = {
     "DECIMAL(18, 3)": st.sampled_from(["0", "1250.5", "-3", "0.001", ""]),
     "status": st.sampled_from(["open", "won", "lost", ""]),
     "currency": st.sampled_from(["EUR", "USD", ""]),
+    "per cent": st.sampled_from(["0", "35", "100", "35.0", ""]),
     "TEXT": st.sampled_from(["meeting", "stage_id", "user_id", "lost_reason", "1", "2", "Ann"]),
     "TIMESTAMP": st.sampled_from(["2024-04-01 08:00:00", "2024-05-20", ""]),
 }
