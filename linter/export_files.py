@@ -23,9 +23,8 @@ class ValidExportFile(Rule):
         name = os.path.relpath(model.seed_path, self.context.path)
         steps: list[str] = []
         if columns := EDITED.get(model.seed_path.name, {}):
-            if model.seed_path.name == STEPS_FILE and self.context.get_model(
-                f"{SEED}.stages"
-            ):  # else the stages are landed
+            are_seeds = self.context.get_model(f"{SEED}.stages")  # else the stages are landed
+            if model.seed_path.name == STEPS_FILE and are_seeds:
                 listed = str(self.context.config.variables.get("stages_outside_funnel", ""))
                 steps = check_steps(model.seed_path, name, outside=listed.replace(",", " ").split())
         elif table.db != SEED:

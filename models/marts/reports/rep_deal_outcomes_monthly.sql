@@ -79,9 +79,7 @@ WITH known AS (
     COALESCE(deals.won_at, deals.lost_at) AS closed_at
   FROM pipedrive_analytics.fct_deals AS deals
   LEFT JOIN pipedrive_analytics.dim_exchange_rates AS rates
-    ON deals.currency = rates.currency
-    AND COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP) >= rates.valid_from
-    AND COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP) < COALESCE(rates.valid_to, '9999-12-31'::DATE)
+    ON deals.currency = rates.currency AND @rate_holds(deals.won_at, rates)
   WHERE
     NOT deals.status IS NULL
 ), deals AS (

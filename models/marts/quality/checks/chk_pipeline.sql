@@ -87,8 +87,7 @@ WITH unknown_statuses AS (
         1
       FROM pipedrive_analytics.dim_exchange_rates AS rates
       WHERE
-        rates.currency = deals.currency
-        AND rates.valid_from <= COALESCE(deals.won_at, '9999-12-30'::TIMESTAMP)
+        rates.currency = deals.currency AND @rate_holds(deals.won_at, rates)
     )
 ), overdue_closings AS (
   SELECT
