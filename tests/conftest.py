@@ -18,7 +18,7 @@ from pipedrive_funnel.cli import COLLECT_AFTER
 from tests.support.landed import ANY_STAGES
 from tests.support.other_pipeline import FILES
 from tests.support.random_export import random_export
-from tests.support.server import IN_A_HURRY, settings_of, start_server
+from tests.support.server import IN_A_HURRY, running_server, settings_of
 from tests.support.warehouse import (
     EXPORT_TABLES,
     GATEWAYS,
@@ -91,11 +91,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[PostgresServer]:
+def postgres_process() -> t.Iterator[PostgresServer]:
     """Start a PostgreSQL server with the database and the role that docker-compose.yml makes."""
-    server = start_server(tmp_path_factory.mktemp("postgres"), *IN_A_HURRY)
-    yield server
-    server.cleanup()
+    with running_server(*IN_A_HURRY) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

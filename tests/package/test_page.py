@@ -45,7 +45,8 @@ def passed(warehouse: Warehouse, directory: Path, only: str) -> int:
     variables = {"PIPEDRIVE_SNAPSHOTS": str(directory)}
     done = run_command(warehouse, "snapshot", "dev", **variables)
     assert done.code == 0, done.err
-    command = (str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", only)
+    own = f"--basetemp={directory / 'pytest'}"  # which leaves the directories of others alone
+    command = (str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", own, "-m", only)
     variables |= {"PYTEST_ADDOPTS": ""}  # they are for these tests, and not for those
     tested = subprocess.run(
         command, cwd=PAGE, env=os.environ | variables, capture_output=True, text=True, timeout=600

@@ -22,7 +22,14 @@ from tests.support.landed import LANDED
 from tests.support.landing import assert_prod_shows, land_files
 from tests.support.release import first_step, rename_first_step, started
 from tests.support.reliability import note
-from tests.support.server import as_administrator, settings_of, shut_down, start_again, start_server
+from tests.support.server import (
+    as_administrator,
+    running_server,
+    settings_of,
+    shut_down,
+    start_again,
+    start_server,
+)
 from tests.support.small_disk import filled, small_disk
 from tests.support.warehouse import REPORT, Warehouse
 
@@ -134,9 +141,8 @@ def prod(
     new_warehouse: t.Callable[..., Warehouse], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prod]:
     """Plan prod on a server that keeps what it has committed."""
-    server = start_server(tmp_path_factory.mktemp("server"))
-    yield new_prod(server, new_warehouse, tmp_path_factory.mktemp("export"))
-    server.cleanup()
+    with running_server() as server:
+        yield new_prod(server, new_warehouse, tmp_path_factory.mktemp("export"))
 
 
 def assert_said(process: subprocess.Popen[str], *texts: str) -> None:

