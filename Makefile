@@ -88,7 +88,8 @@ health: install ## Say how old the last landing, run and promotion are; fails wh
 check: lint ## Check in a minute what needs no database: conventions, unit tests, quick tests
 	$(PYTEST) -m "quick and not faults and not again"
 
-test: lint page/.venv/installed catalog/.venv/installed ## Check all that must pass, on DuckDB and PostgreSQL
+test: ## Check all that must pass, on DuckDB and PostgreSQL
+	@$(MAKE) --jobs 3 --no-print-directory lint page/.venv/installed catalog/.venv/installed
 	$(PYTEST) -m "not faults and not again"
 
 test-faults: install ## Kill plans, fill disks, try wrong models, replay more: what else must pass

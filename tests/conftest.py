@@ -33,6 +33,7 @@ from tests.support.warehouse import (
 SEEDS = (1, 2)
 SAMPLES_PLANNED_AT = datetime.now(UTC)
 SHARED = ("samples", "real", "other_company", "empty_company")  # planned once for many tests
+OF_OTHERS = {*SHARED} - {"samples"}  # on PostgreSQL for `make test-faults`: it has the sample
 RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
 
 gc.set_threshold(*COLLECT_AFTER)
@@ -84,6 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in item.iter_markers("again_on"):
             if set(marker.args) <= set(item.name.partition("[")[2].rstrip("]").split("-")):
                 item.add_marker(pytest.mark.again)
+        if gateway == "postgres" and OF_OTHERS & set(fixtures):
+            item.add_marker(pytest.mark.again)
         plans = "new_warehouse" in fixtures and not item.get_closest_marker("plans_nothing")
         if not plans and gateway != "postgres" and "postgres_process" not in fixtures:
             item.add_marker(pytest.mark.quick)

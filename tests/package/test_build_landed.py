@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -21,19 +22,44 @@ from tests.support.warehouse import OPTIONAL_TABLES, Warehouse
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write an export into a directory whose name has a blank."""
-    return new_export(tmp_path_factory.mktemp("my") / "own export")
+Story = dict[str, Done]
+
+
+class Told(t.NamedTuple):
+    """What is there when a story has been told."""
+
+    warehouse: Warehouse
+    export: Path
+    story: Story
+
+
+with_all_models = pytest.mark.parametrize(
+    "models", [pytest.param("all", marks=pytest.mark.again)], indirect=True
+)
+
+
+@pytest.fixture(params=["core", pytest.param("all", marks=pytest.mark.again)])
+def models(request: pytest.FixtureRequest) -> str:
+    """Run the test with the core of the project, and with all models, which have checks."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def warehouse(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
-    return new_warehouse("duckdb")
+def tell(
+    new_warehouse: t.Callable[..., Warehouse], tmp_path_factory: pytest.TempPathFactory
+) -> t.Callable[[str], Told]:
+    """Return a function that tells the story with the core or with all models, each once."""
+
+    @functools.cache
+    def tell(models: str) -> Told:
+        warehouse = new_warehouse("duckdb", core=models == "core")
+        export = new_export(tmp_path_factory.mktemp("my") / "own export")  # with a blank
+        return Told(warehouse, export, story_of(warehouse, export))
+
+    return tell
 
 
-@pytest.fixture(scope="module")
-def story(warehouse: Warehouse, export: Path) -> dict[str, Done]:
+def story_of(warehouse: Warehouse, export: Path) -> Story:
     """Go from the sample to one's own data in dev and prod, and refresh it."""
     land = ("land", "csv", export)
     story = {"sample": run_command(warehouse, "build", "dev")}
@@ -51,8 +77,28 @@ def story(warehouse: Warehouse, export: Path) -> dict[str, Done]:
     return story
 
 
+@pytest.fixture
+def told(models: str, tell: t.Callable[[str], Told]) -> Told:
+    return tell(models)
+
+
+@pytest.fixture
+def warehouse(told: Told) -> Warehouse:
+    return told.warehouse
+
+
+@pytest.fixture
+def export(told: Told) -> Path:
+    return told.export
+
+
+@pytest.fixture
+def story(told: Told) -> Story:
+    return told.story
+
+
 @pytest.mark.parametrize("name", ["switch", "first refresh", "refresh"])
-def test_a_person_reads_few_lines(story: dict[str, Done], name: str) -> None:
+def test_a_person_reads_few_lines(story: Story, name: str) -> None:
     done = story[name]
     assert done.code == 0, done.out + done.err
     assert len(done.lines) <= 80, done.out
@@ -60,7 +106,7 @@ def test_a_person_reads_few_lines(story: dict[str, Done], name: str) -> None:
     assert "audit error" not in done.out
 
 
-def test_landing_says_how_to_read_what_was_landed(story: dict[str, Done], export: Path) -> None:
+def test_landing_says_how_to_read_what_was_landed(story: Story, export: Path) -> None:
     assert story["land"].out.endswith(
         "  echo SQLMESH__VARIABLES__RAW_SCHEMA=pipedrive_raw >> .env\n  make dev\n"
     )
@@ -68,20 +114,21 @@ def test_landing_says_how_to_read_what_was_landed(story: dict[str, Done], export
     assert shlex.split(hint) == ["make", "refresh", f"SOURCE={export}"]
 
 
-def test_the_switch_itself_is_seen_and_once(story: dict[str, Done]) -> None:
+def test_the_switch_itself_is_seen_and_once(story: Story) -> None:
     out = story["switch"].out
     assert out.count("\n-__sqlmesh__vars__ = {'raw_schema': 'pipedrive_seed'}\n") == 1
     assert "Removed: pipedrive_seed.activity," in out
     assert re.search(r"^\d+ models change with what they read\.$", out, re.M)
 
 
-def test_an_upgrade_needs_no_landing(story: dict[str, Done]) -> None:
+def test_an_upgrade_needs_no_landing(story: Story) -> None:
     assert story["switch"].code == 0, story["switch"].err
     assert story["switch"].lines[0].startswith("New, and empty until something fills them: ")
     assert "New, and" not in story["first refresh"].out
 
 
-def test_no_warning_of_ones_own_data_is_by_nature(story: dict[str, Done]) -> None:
+@with_all_models
+def test_no_warning_of_ones_own_data_is_by_nature(story: Story) -> None:
     assert "by nature" in story["sample"].out
     for name in ("switch", "first refresh", "refresh"):
         assert "by nature" not in story[name].out
@@ -89,7 +136,7 @@ def test_no_warning_of_ones_own_data_is_by_nature(story: dict[str, Done]) -> Non
         assert "unknown_deals: An activity of a deal" in story[name].out
 
 
-def test_a_refresh_says_what_prod_shows(story: dict[str, Done]) -> None:
+def test_a_refresh_says_what_prod_shows(story: Story) -> None:
     assert re.search(r"^prod is new: \d+ models\.$", story["first refresh"].out, re.M)
     for name in ("first refresh", "refresh"):
         assert "prod shows what was landed." in story[name].out
@@ -97,7 +144,8 @@ def test_a_refresh_says_what_prod_shows(story: dict[str, Done]) -> None:
     assert "model" not in story["refresh"].out  # a run knows none but those of prod
 
 
-def test_a_refresh_renews_what_the_page_shows(story: dict[str, Done], warehouse: Warehouse) -> None:
+@with_all_models
+def test_a_refresh_renews_what_the_page_shows(story: Story, warehouse: Warehouse) -> None:
     assert (story["snapshot"].code, story["snapshot"].out) == (0, "")
     assert "The page shows it, too." in story["refresh"].lines
     assert "The page" not in story["first refresh"].out  # there was no snapshot yet
@@ -106,25 +154,21 @@ def test_a_refresh_renews_what_the_page_shows(story: dict[str, Done], warehouse:
     assert (warehouse.path / "snapshots" / "current").resolve() == max(taken)
 
 
-@pytest.mark.usefixtures("story")
 def test_a_build_takes_changes_and_what_was_landed_in_one_pass(
     warehouse: Warehouse, export: Path
 ) -> None:
     change_export(export, 2)
     assert run_command(warehouse, "land", "csv", export).code == 0
-    (model,) = (warehouse.path / "models").rglob("rep_lost_reasons_monthly.sql")
-    undo = edit_file(model, "COUNT(*)", "COUNT(*) + 0")
+    (model,) = (warehouse.path / "models").rglob("dim_stages.sql")
+    undo = edit_file(model, "stages.stage_id::", "(stages.stage_id + 0)::")
     done = run_command(warehouse, "build", "prod")
     undo()
     assert done.code == 0, done.err
-    assert "+ CAST(0 AS BIGINT)" in done.part(
-        "Changed: pipedrive_analytics.rep_lost_reasons_monthly"
-    )
+    assert "stages.stage_id + 0" in done.part("Changed: pipedrive_analytics.dim_stages")
     assert_prod_shows(warehouse, export)
     assert "No model has changed" in run_command(warehouse, "build", "dev").out
 
 
-@pytest.mark.usefixtures("story")
 def test_a_blocking_audit_keeps_prod_and_says_so(warehouse: Warehouse, export: Path) -> None:
     """Landing rejects such a value, so the row is one that somebody else has put there."""
     warehouse.execute(
@@ -161,8 +205,9 @@ def make(warehouse: Warehouse, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 def test_make_lands_from_a_path_with_a_blank(
-    new_warehouse: t.Callable[..., Warehouse], export: Path
+    new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
+    export = new_export(tmp_path / "own export", deals=20)
     done = make(new_warehouse("duckdb", core=True), "land", f"SOURCE={export}")
     assert done.returncode == 0, done.stderr
     assert f"Reading {export}\n" in done.stdout

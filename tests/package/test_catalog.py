@@ -187,6 +187,7 @@ def test_compiled_sql_gives_what_the_environment_shows(
     assert '"unknown_deals" AS (' in findings
 
 
+@pytest.mark.again
 def test_models_that_have_changed_or_gone_since_are_shown_as_they_were_planned(
     later: tuple[Artifacts, int],
 ) -> None:
@@ -262,6 +263,7 @@ def test_an_audit_that_warns_says_how_many_rows(artifacts: Artifacts) -> None:
     assert severities["deals_count_non_negative_rep_sales_funnel_monthly"] == "ERROR"
 
 
+@pytest.mark.again
 def test_an_audit_that_would_block_has_failed(later: tuple[Artifacts, int]) -> None:
     artifacts, rows = later
     results = artifacts["run_results"]["results"]

@@ -75,6 +75,7 @@ def test_the_page_shows_deals_of_several_pipelines(
     assert passed(randoms(1, gateway), tmp_path, "not empty and not browser") > 20
 
 
+@pytest.mark.again
 def test_the_page_says_that_there_are_no_deals(empty_company: Warehouse, tmp_path: Path) -> None:
     assert passed(empty_company, tmp_path, "empty") == 1
 
@@ -106,6 +107,7 @@ def test_the_page_gets_its_own_settings_of_env_and_no_password(
     assert "BI_READER_PASSWORD" not in variables
 
 
+@pytest.mark.again
 def test_who_looks_while_snapshots_change_sees_one_of_them_whole(
     sample: Warehouse, other_company: Warehouse, tmp_path: Path
 ) -> None:

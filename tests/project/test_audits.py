@@ -886,6 +886,7 @@ def passing(samples: t.Callable[[str], Warehouse]) -> t.Callable[[str, str], dic
     return passing
 
 
+@pytest.mark.again_on("postgres")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.audit}")
 def test_audit_catches_its_bad_row(sample: Warehouse, passing: t.Any, case: Case) -> None:
     spoilt = failures_when_spoilt(sample, case.model, case.statement)
@@ -897,7 +898,7 @@ def test_audit_catches_its_bad_row(sample: Warehouse, passing: t.Any, case: Case
 EMPTY = {REJECTED, REMOVED, RATES, RATES_READ, RATES_HELD}
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again_on("postgres")
 def test_every_key_is_guarded_against_null_and_repetition(
     sample: Warehouse, passing: t.Any
 ) -> None:

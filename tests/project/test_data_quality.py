@@ -463,6 +463,7 @@ def found_before(samples: t.Callable[[str], Warehouse]) -> t.Callable[[str], dic
     return functools.cache(lambda gateway: found(samples(gateway)))
 
 
+@pytest.mark.again_on("postgres")
 @pytest.mark.parametrize("spoiling", SPOILINGS, ids=lambda spoiling: spoiling.check)
 def test_check_finds_its_row(
     sample: Warehouse, found_before: t.Callable[[str], dict[str, int]], spoiling: Spoiling
@@ -524,7 +525,7 @@ def test_age_is_measured_against_the_execution_date(
     assert found(sample, execution_time).get(check, 0) == rows
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again_on("postgres")
 def test_thresholds_are_set_from_the_environment(sample: Warehouse) -> None:
     """What the environment gives is text. Nothing but the checks is built anew."""
     thresholds = {
@@ -571,7 +572,7 @@ def test_a_changed_check_is_a_new_version_of_the_findings(
     assert warehouse.snapshot(FINDINGS).fingerprint != before
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again_on("postgres")
 def test_a_deal_that_vanishes_from_the_log_is_said_and_blocks_nothing(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

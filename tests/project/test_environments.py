@@ -60,9 +60,11 @@ def test_the_whole_way_on_the_command_line(
 ) -> None:
     """Plan dev, then prod, which recomputes nothing, and print the funnel.
 
-    On one engine with a unit test of each model and the linter: neither knows the gateway.
+    On one engine the core, with a unit test of each model and the linter: neither knows the
+    gateway. On the other one everything.
     """
-    warehouse = new_warehouse(gateway, with_tests=gateway == "duckdb")
+    core = gateway == "duckdb"
+    warehouse = new_warehouse(gateway, core=core, with_tests=core)
     sqlmesh = (SQLMESH, "--gateway", gateway)
     dev = command(warehouse, *sqlmesh, "plan", "dev", "--auto-apply", "--no-prompts")
     tables = physical_tables(warehouse)

@@ -44,6 +44,7 @@ def is_the_same(model: Model, other: Model | None) -> bool:
 
 
 @pytest.mark.plans_nothing
+@pytest.mark.again_on("postgres")
 def test_unit_tests_pass(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> None:
     context = with_unit_tests(new_warehouse(gateway))
     result = context.test()
