@@ -135,7 +135,7 @@ def test_a_plan_right_after_a_landing_shows_it(
     assert_prod_shows(at_once(gateway, export), export)
 
 
-@pytest.mark.again_on("postgres", "real_export")
+@pytest.mark.again_on("postgres")
 def test_the_real_export_gives_the_known_figures(
     gateway: str, real_export: Path, at_once: t.Callable[[str, Path], Warehouse]
 ) -> None:

@@ -525,7 +525,7 @@ def test_age_is_measured_against_the_execution_date(
     assert found(sample, execution_time).get(check, 0) == rows
 
 
-@pytest.mark.again_on("postgres")
+@pytest.mark.again
 def test_thresholds_are_set_from_the_environment(sample: Warehouse) -> None:
     """What the environment gives is text. Nothing but the checks is built anew."""
     thresholds = {
@@ -561,6 +561,7 @@ def assert_thresholds_hold(warehouse: Warehouse) -> None:
     assert found(warehouse, "2024-12-15")["first_step_drop"] == 1  # 85 % less
 
 
+@pytest.mark.again
 def test_a_changed_check_is_a_new_version_of_the_findings(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
@@ -572,7 +573,7 @@ def test_a_changed_check_is_a_new_version_of_the_findings(
     assert warehouse.snapshot(FINDINGS).fingerprint != before
 
 
-@pytest.mark.again_on("postgres")
+@pytest.mark.again
 def test_a_deal_that_vanishes_from_the_log_is_said_and_blocks_nothing(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

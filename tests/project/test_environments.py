@@ -84,6 +84,7 @@ def test_the_whole_way_on_the_command_line(
         assert february(warehouse, environment) == [*FEBRUARY[:-1], "1000"]
 
 
+@pytest.mark.again
 def test_audit_on_the_command_line_finds_what_the_readme_says(
     samples: t.Callable[[str], Warehouse],
 ) -> None:

@@ -54,7 +54,7 @@ def assert_all_marts_equal(warehouse: Warehouse, expected: dict[str, Mart]) -> N
 
 
 @pytest.mark.parametrize("engine", GATEWAYS)
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again
 def test_marts_in_the_midst_of_the_log(
     engine: str,
     random_exports: t.Callable[[int], Path],

@@ -22,7 +22,7 @@ OF_A_DAY = (  # the two are planned on different ones
 SEEDS = {"duckdb": 1, "postgres": 2}
 
 
-@pytest.mark.again_on("postgres")
+@pytest.mark.again
 def test_sample_in_intervals_cut_at_random_is_the_sample_at_once(
     gateway: str, samples: t.Callable[[str], Warehouse], new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

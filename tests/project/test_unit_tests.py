@@ -53,7 +53,7 @@ def test_unit_tests_pass(gateway: str, new_warehouse: t.Callable[..., Warehouse]
     assert context.models_with_tests >= set(MODELS)
 
 
-@pytest.mark.again_on("postgres")
+@pytest.mark.again
 def test_unit_tests_pass_where_landed_tables_make_another_query(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:
