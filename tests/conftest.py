@@ -233,11 +233,9 @@ def planned(
     export_name: str | int,
     samples: t.Callable[[str], Warehouse],
     randoms: t.Callable[[int, str], Warehouse],
-) -> dict[str, Warehouse]:
-    """Give one export in dev on each gateway, shared."""
-    if export_name == "sample":
-        return {gateway: samples(gateway) for gateway in GATEWAYS}
-    return {gateway: randoms(export_name, gateway) for gateway in GATEWAYS}
+) -> t.Callable[[str], Warehouse]:
+    """Return a function that gives one export in dev on a gateway, shared."""
+    return samples if export_name == "sample" else functools.partial(randoms, export_name)
 
 
 @pytest.fixture(scope="session")

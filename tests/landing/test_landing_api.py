@@ -196,6 +196,7 @@ def test_500_deals_of_one_pipeline_come_to_the_report(company: Company, tmp_path
     assert_is_the_oracle(prod_of(warehouse), company, tmp_path, SALES)
 
 
+@pytest.mark.again
 def test_refresh_brings_an_account_without_deals_to_prod(
     serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:
@@ -873,6 +874,7 @@ def test_a_dry_run_after_a_landing_counts_what_has_changed(
     assert {*stored_texts(warehouse)} == before
 
 
+@pytest.mark.again
 def test_suggested_steps_are_the_stages_of_the_pipeline_in_their_order(
     serve: Serve, new_warehouse: Callable[..., Warehouse]
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_landing_killed_each_day_loses_what_was_on_its_way(
     assert_raw_is(warehouse, server.account)
 
 
+@pytest.mark.again
 def test_half_an_account_is_in_prod_and_then_the_other_half(
     serve: Serve, new_warehouse: Callable[..., Warehouse], tmp_path: Path
 ) -> None:

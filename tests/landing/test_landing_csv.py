@@ -30,6 +30,8 @@ from tests.support.warehouse import (
     sample_files,
 )
 
+pytestmark = pytest.mark.again_on("postgres")  # where others land, plan and refresh
+
 DAY = [datetime(2024, 5, day, 12, 30, 0, 250_000) for day in range(1, 10)]  # times of landings
 EXPORT = {  # rows by table
     "activity": [
@@ -324,7 +326,6 @@ def without_arrival(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(list(frame.columns)).reset_index(drop=True)
 
 
-@pytest.mark.again_on("duckdb")
 def test_the_landed_sample_is_the_sample_and_rejected_rows_are_there(
     gateway: str,
     new_warehouse: Callable[..., Warehouse],

@@ -70,7 +70,7 @@ def test_refresh_fails_when_an_audit_blocks_and_keeps_what_it_landed(
     assert_prod_shows(warehouse, export)
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again
 def test_a_refresh_rebuilds_the_deals_whose_changes_were_replaced(
     gateway: str, new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
@@ -103,6 +103,7 @@ def test_refresh_is_refused_while_the_models_read_the_sample(
     assert raw_state(warehouse) == {}
 
 
+@pytest.mark.again
 def test_refresh_plans_a_prod_anew_that_reads_the_sample(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_audits_that_warn_do_not_change_the_exit_code(sample: Warehouse) -> None
     assert " 0 would block." in done.out
 
 
+@pytest.mark.again
 def test_an_audit_that_blocks_changes_it(samples: t.Callable[[str], Warehouse]) -> None:
     sample = samples("duckdb")
     report = sample.snapshot(REPORT).table_name()

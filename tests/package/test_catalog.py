@@ -451,6 +451,7 @@ def origins(column: str, query: str) -> set[tuple[str, str]]:
 # --- the command, and the page --------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_docglow_makes_one_page_of_them(
     artifacts: Artifacts, directory: Path, tmp_path: Path
 ) -> None:

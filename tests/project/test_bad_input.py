@@ -97,7 +97,7 @@ def test_a_repaired_file_leaves_nothing_to_plan(in_prod: Warehouse) -> None:
     assert "No changes to plan" in in_prod.plan("prod").output
 
 
-@pytest.mark.again_on("postgres")
+@pytest.mark.again
 def test_unknown_references_are_kept_and_counted(
     gateway: str, new_warehouse: t.Callable[..., Warehouse]
 ) -> None:

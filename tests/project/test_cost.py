@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.support.landed import LANDED, create_raw_tables, land
 from tests.support.random_export import random_log
@@ -67,6 +68,7 @@ def cost_of_one_change(warehouse: Warehouse, at: datetime) -> dict[str, dict[str
     }
 
 
+@pytest.mark.again
 def test_a_refresh_costs_what_has_changed(new_warehouse: t.Callable[..., Warehouse]) -> None:
     warehouse = new_warehouse("postgres", core=True, **LANDED)
     create_raw_tables(warehouse)

@@ -19,6 +19,8 @@ from test_audits import rejected
 from tests.support.landed import LANDED, create_raw_tables, land
 from tests.support.warehouse import PROJECT, Warehouse
 
+pytestmark = pytest.mark.again_on("postgres")  # which plans the same checks of the sample
+
 FINDINGS = "pipedrive_analytics.fct_data_quality_findings"
 QUALITY = "pipedrive_analytics.rep_data_quality"
 
@@ -463,7 +465,6 @@ def found_before(samples: t.Callable[[str], Warehouse]) -> t.Callable[[str], dic
     return functools.cache(lambda gateway: found(samples(gateway)))
 
 
-@pytest.mark.again_on("postgres")
 @pytest.mark.parametrize("spoiling", SPOILINGS, ids=lambda spoiling: spoiling.check)
 def test_check_finds_its_row(
     sample: Warehouse, found_before: t.Callable[[str], dict[str, int]], spoiling: Spoiling

@@ -118,7 +118,7 @@ def in_prod(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehous
     return warehouse
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again
 def test_dev_can_be_made_when_only_prod_exists(in_prod: Warehouse) -> None:
     environments = in_prod.context.state_reader.get_environments_summary()
     assert [environment.name for environment in environments] == ["prod"]
@@ -173,7 +173,7 @@ def test_an_emptied_log_does_not_reach_prod(in_prod: Warehouse, audit: str) -> N
     assert in_prod.table(REPORT, "prod").equals(before)
 
 
-@pytest.mark.again_on("duckdb")
+@pytest.mark.again
 def test_a_log_that_was_cut_off_does_not_reach_prod_unless_it_is_meant(in_prod: Warehouse) -> None:
     before = in_prod.table(REPORT, "prod")
     changes = in_prod.path / "seeds" / "deal_changes.csv"
@@ -234,6 +234,7 @@ def test_steps_that_were_lost_or_swapped_do_not_reach_prod_unless_it_is_meant(
     as_meant.close()
 
 
+@pytest.mark.again
 def test_rolling_back_a_release_shows_its_definition_with_the_data_of_today(
     new_warehouse: t.Callable[..., Warehouse], tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_rolling_back_a_release_shows_its_definition_with_the_data_of_today(
     assert {model: warehouse.snapshot(model).table_name() for model in MODELS} == release_a
 
 
+@pytest.mark.again
 def test_a_plan_that_fails_in_dev_can_be_repaired_and_planned_again(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
