@@ -106,6 +106,8 @@ WITH sums AS (
     funnel_step,
     @percentile(0.5, seconds_to_reach) AS median_seconds_to_reach
   FROM pipedrive_analytics.fct_deal_funnel_steps
+  WHERE
+    NOT seconds_to_reach IS NULL /* or PostgreSQL sorts these rows as well */
   GROUP BY
     funnel_step
 )

@@ -56,30 +56,13 @@ MODEL (
   )
 );
 
-WITH moves_of_deals AS (
-  /* A deal that made a move several times counts once; COUNT(DISTINCT) would sort all moves */
-  SELECT DISTINCT
-    previous_stage_id,
-    stage_id,
-    deal_id
-  FROM pipedrive_analytics.fct_stage_entries
-  WHERE
-    NOT previous_stage_id IS NULL
-), deals AS (
+WITH transitions AS (
   SELECT
     previous_stage_id,
     stage_id,
-    COUNT(*) AS deals_count
-  FROM moves_of_deals
-  GROUP BY
-    previous_stage_id,
-    stage_id
-), transitions AS (
-  SELECT
-    previous_stage_id,
-    stage_id,
-    move,
+    MAX(move) AS move, /* the same for all of a pair; PostgreSQL would sort the texts */
     COUNT(*) AS transitions_count,
+    COUNT(DISTINCT deal_id) AS deals_count,
     @percentile(0.5, seconds_in_previous_stage) AS median_seconds,
     @percentile(0.9, seconds_in_previous_stage) AS p90_seconds
   FROM pipedrive_analytics.fct_stage_entries
@@ -87,8 +70,7 @@ WITH moves_of_deals AS (
     NOT previous_stage_id IS NULL
   GROUP BY
     previous_stage_id,
-    stage_id,
-    move
+    stage_id
 )
 SELECT
   transitions.previous_stage_id::BIGINT AS from_stage_id,
@@ -101,13 +83,10 @@ SELECT
     transitions.transitions_count,
     SUM(transitions.transitions_count) OVER (PARTITION BY transitions.previous_stage_id)
   )::DECIMAL(12, 4) AS share_of_exits,
-  deals.deals_count::BIGINT AS deals_count,
+  transitions.deals_count::BIGINT AS deals_count,
   @days(transitions.median_seconds)::DECIMAL(12, 2) AS median_days,
   @days(transitions.p90_seconds)::DECIMAL(12, 2) AS p90_days
 FROM transitions
-JOIN deals
-  ON transitions.previous_stage_id = deals.previous_stage_id
-  AND transitions.stage_id = deals.stage_id
 LEFT JOIN pipedrive_analytics.dim_stages AS from_stages
   ON transitions.previous_stage_id = from_stages.stage_id
 LEFT JOIN pipedrive_analytics.dim_stages AS to_stages

@@ -44,29 +44,12 @@ MODEL (
   )
 );
 
-WITH exits_of_deals AS (
-  /* COUNT(DISTINCT) would sort all exits */
-  SELECT DISTINCT
-    stage_id,
-    DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE AS month,
-    deal_id
-  FROM pipedrive_analytics.fct_stage_entries
-  WHERE
-    NOT stage_exit_timestamp IS NULL
-), deals AS (
-  SELECT
-    stage_id,
-    month,
-    COUNT(*) AS deals_count
-  FROM exits_of_deals
-  GROUP BY
-    stage_id,
-    month
-), exits AS (
+WITH exits AS (
   SELECT
     stage_id,
     DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE AS month,
     COUNT(*) AS exits_count,
+    COUNT(DISTINCT deal_id) AS deals_count,
     AVG(seconds_in_stage) AS average_seconds,
     @percentile(0.5, seconds_in_stage) AS median_seconds,
     @percentile(0.9, seconds_in_stage) AS p90_seconds
@@ -76,31 +59,46 @@ WITH exits_of_deals AS (
   GROUP BY
     stage_id,
     DATE_TRUNC('MONTH', stage_exit_timestamp)::DATE
+), entries AS (
+  SELECT
+    stage_id,
+    COUNT(*) AS entries_count
+  FROM pipedrive_analytics.fct_stage_entries
+  GROUP BY
+    stage_id
 ), ages AS (
   SELECT
     stage_id,
-    CASE
-      WHEN stage_exit_timestamp IS NULL
-      THEN GREATEST(@seconds_between(stage_entry_timestamp, @execution_ds::TIMESTAMP), 0)
-    END AS age_seconds
+    GREATEST(@seconds_between(stage_entry_timestamp, @execution_ds::TIMESTAMP), 0) AS age_seconds
   FROM pipedrive_analytics.fct_stage_entries
-), stays AS (
+  WHERE
+    stage_exit_timestamp IS NULL
+), still_there AS (
   SELECT
     stage_id,
-    DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE AS month,
-    COUNT(*) AS entries_count,
-    COUNT(age_seconds) AS still_there_count,
+    COUNT(*) AS still_there_count,
     AVG(age_seconds) AS average_age_seconds,
     @percentile(0.5, age_seconds) AS median_age_seconds
   FROM ages
   GROUP BY
     stage_id
+), stays AS (
+  SELECT
+    entries.stage_id,
+    DATE_TRUNC('MONTH', @execution_ds::DATE)::DATE AS month,
+    entries.entries_count,
+    COALESCE(still_there.still_there_count, 0) AS still_there_count,
+    still_there.average_age_seconds,
+    still_there.median_age_seconds
+  FROM entries
+  LEFT JOIN still_there
+    ON entries.stage_id = still_there.stage_id
 ), months AS (
   SELECT
     COALESCE(exits.stage_id, stays.stage_id) AS stage_id,
     COALESCE(exits.month, stays.month) AS month,
     exits.exits_count,
-    deals.deals_count,
+    exits.deals_count,
     exits.average_seconds,
     exits.median_seconds,
     exits.p90_seconds,
@@ -109,8 +107,6 @@ WITH exits_of_deals AS (
     stays.average_age_seconds,
     stays.median_age_seconds
   FROM exits
-  LEFT JOIN deals
-    ON exits.stage_id = deals.stage_id AND exits.month = deals.month
   FULL JOIN stays
     ON exits.stage_id = stays.stage_id AND exits.month = stays.month
 )
