@@ -13,7 +13,7 @@ from tests.support.command import Done, edit_file, run_command
 from tests.support.other_pipeline import FILES
 from tests.support.warehouse import Warehouse
 
-pytestmark = pytest.mark.again
+pytestmark = pytest.mark.again_on("postgres")
 
 MARTS = "models/marts/core"
 MODEL = """MODEL (

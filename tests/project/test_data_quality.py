@@ -61,10 +61,8 @@ def query_of_checks(context: Context, execution_time: str) -> str:
 def found(warehouse: Warehouse, check: str, execution_time: str = "2026-11-02") -> int:
     """Return the rows that a check returns on the physical tables as they are now."""
     checks = query_of_checks(warehouse.context, execution_time)
-    rows = warehouse.fetch(
-        f"SELECT SUM(rows_count) AS found FROM ({checks}) AS checks WHERE check_name = '{check}'"
-    )
-    return int(rows["found"].fillna(0).item())
+    rows = f"SELECT rows_count FROM ({checks}) AS checks WHERE check_name = '{check}'"
+    return int(warehouse.fetch(rows)["rows_count"].sum())
 
 
 def test_every_check_is_written_and_listed_once() -> None:

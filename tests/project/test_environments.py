@@ -201,14 +201,14 @@ SWAPPED = [
 ]
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("edits", "said", "variable", "meant"),
     [
         (LOST, "'entries_are_in_funnel' audit error: 1 row", "STAGES_OUTSIDE_FUNNEL", "2, 14"),
-        pytest.param(
+        (
             *(SWAPPED, "'steps_bear_own_names' audit error: 2 rows"),
             *("STEPS_WITH_OTHER_NAMES", "3, 5"),
-            marks=pytest.mark.again,
         ),
     ],
     ids=("lost", "swapped"),
