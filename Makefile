@@ -90,6 +90,7 @@ check: lint ## Check in a minute what needs no database: conventions, unit tests
 	$(PYTEST) -m "quick and not faults and not again"
 
 test: ## Check all that must pass, on DuckDB and PostgreSQL
+	@# Both environments are installed at once
 	@$(MAKE) --jobs 2 --no-print-directory lint page/.venv/installed
 	$(PYTEST) -m "not faults and not again"
 

@@ -836,10 +836,10 @@ def failures(warehouse: Warehouse, model: str, audits: t.Container[str]) -> dict
     """Return the rows that some audits of a model return; those of one name are added up."""
     counts: dict[str, int] = {}
     snapshot = warehouse.snapshot(model)
-    model_ = snapshot.model
-    attached = [audit for audit in model_.audits if audit[0] in audits]
-    defined = {name: text for name, text in model_.audit_definitions.items() if name in audits}
-    node = model_.model_copy(update={"audits": attached, "audit_definitions": defined})
+    whole = snapshot.model
+    attached = [audit for audit in whole.audits if audit[0] in audits]
+    defined = {name: text for name, text in whole.audit_definitions.items() if name in audits}
+    node = whole.model_copy(update={"audits": attached, "audit_definitions": defined})
     for result in warehouse.context.snapshot_evaluator.audit(
         snapshot.model_copy(update={"node": node}),
         snapshots={snapshot.name: snapshot for snapshot in warehouse.context.snapshots.values()},

@@ -58,8 +58,10 @@ def running_server(*off: str) -> t.Iterator[PostgresServer]:
     """
     with tempfile.TemporaryDirectory(prefix="postgres", ignore_cleanup_errors=True) as directory:
         server = start_server(Path(directory) / "data", *off)
-        yield server
-        server.cleanup()
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 def settings_of(server: PostgresServer) -> dict[str, str]:
