@@ -13,7 +13,7 @@ import runpy
 import shlex
 import shutil
 import typing as t
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +88,16 @@ class Audited:
     audit: str
     blocks: bool
     rows: int
+
+
+def with_parents(snapshot: Snapshot, snapshots: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    """Return a model and the models that its query and its audits read, by their names.
+
+    SQLMesh works out the table of each model that it is given with a query, which for all of the
+    project takes longer than the query.
+    """
+    names = [snapshot.name, *(parent.name for parent in snapshot.parents)]
+    return {name: snapshots[name] for name in names if name in snapshots}
 
 
 @dataclass(frozen=True)
@@ -541,15 +551,18 @@ class Database:
         if not self.tables_of(environment):
             raise DatabaseError(f"There is no environment {environment} to audit. Make it first.")
         evaluator = self._reached.snapshot_evaluator
-        snapshots = self._snapshots_of(environment)
-        by_name = {snapshot.name: snapshot for snapshot in snapshots}
+        snapshots = {snapshot.name: snapshot for snapshot in self._snapshots_of(environment)}
         now = datetime.now(UTC)
         with self._explained("The audits were not run to the end."):
-            for snapshot in snapshots:
+            for snapshot in snapshots.values():
                 yield (
                     snapshot,
                     evaluator.audit(
-                        snapshot, snapshots=by_name, start="1970-01-01", end=now, execution_time=now
+                        snapshot,
+                        snapshots=with_parents(snapshot, snapshots),
+                        start="1970-01-01",
+                        end=now,
+                        execution_time=now,
                     ),
                 )
 

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from pipedrive_funnel.catalog.lineage import Origin, origins_of
 from pipedrive_funnel.terminal import console
+from pipedrive_funnel.warehouse import with_parents
 
 if t.TYPE_CHECKING:
     from sqlmesh.core.model import Model
@@ -189,9 +190,10 @@ def _compiled(planned: Planned, name: str, views: dict[str, exp.Table], dialect:
     model = planned.snapshots[name].model
     if not model.is_sql:
         return ""
+    read = with_parents(planned.snapshots[name], planned.snapshots)
     query = model.render_query_or_raise(
-        snapshots=planned.snapshots,
-        table_mapping={key: view.sql(dialect=dialect) for key, view in views.items()},
+        snapshots=read,
+        table_mapping={key: views[key].sql(dialect=dialect) for key in read},
         engine_adapter=planned.project.engine_adapter,
         # For this engine: macros give PostgreSQL's SQL before. Without a snapshot, for all deals
         runtime_stage=RuntimeStage.EVALUATING,

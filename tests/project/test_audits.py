@@ -842,7 +842,7 @@ def failures(warehouse: Warehouse, model: str, audits: t.Container[str]) -> dict
     node = whole.model_copy(update={"audits": attached, "audit_definitions": defined})
     for result in warehouse.context.snapshot_evaluator.audit(
         snapshot.model_copy(update={"node": node}),
-        snapshots={snapshot.name: snapshot for snapshot in warehouse.context.snapshots.values()},
+        snapshots=warehouse.with_parents(model),
         start="2000-01-01",
         end="2026-11-01",
         execution_time="2026-11-02",

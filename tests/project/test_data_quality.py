@@ -14,8 +14,10 @@ import yaml
 from sqlmesh import Context
 from sqlmesh.core.macros import RuntimeStage
 from sqlmesh.core.model import Model
+from sqlmesh.core.snapshot import Snapshot
 from test_audits import rejected
 
+from pipedrive_funnel.warehouse import with_parents
 from tests.support.landed import LANDED, create_raw_tables, land
 from tests.support.warehouse import PROJECT, Warehouse
 
@@ -35,22 +37,28 @@ def listed(severity: str | None = None) -> set[str]:
     return set(checks.loc[checks["severity"].eq(severity) | (severity is None), "check_name"])
 
 
-def written() -> list[str]:
-    """Return the checks that the models hold: each is a CTE, and a SELECT that names it."""
+@functools.cache
+def written() -> list[tuple[str, str]]:
+    """Return the checks and their models: each is a CTE, and a SELECT that names it."""
     return [
-        name
+        (name, path.stem)
         for path in ROOM.glob("chk_*.sql")
         for name in re.findall(r"'(\w+)'::TEXT AS check_name", path.read_text())
     ]
 
 
 @functools.cache
-def query_of_checks(context: Context, execution_time: str) -> str:
-    """Return the query of all checks on the physical tables, which takes longer than its rows."""
-    model = t.cast(Model, context.get_model(FINDINGS, raise_if_missing=True))
+def query_of_checks(context: Context, model: str, execution_time: str) -> str:
+    """Return the query of a model of checks on the physical tables: it takes longer than its rows.
+
+    The model is EMBEDDED in that of the findings, and so reads the tables that this one reads.
+    """
     adapter = context.engine_adapter
-    query = model.render_query_or_raise(
-        snapshots={snapshot.name: snapshot for snapshot in context.snapshots.values()},
+    findings = context.get_snapshot(FINDINGS, raise_if_missing=True)
+    snapshots = {snapshot.name: snapshot for snapshot in context.snapshots.values()}
+    checks = context.get_model(f"pipedrive_quality.{model}", raise_if_missing=True)
+    query = t.cast(Model, checks).render_query_or_raise(
+        snapshots=with_parents(t.cast(Snapshot, findings), snapshots),
         engine_adapter=adapter,
         execution_time=execution_time,
         runtime_stage=RuntimeStage.AUDITING,  # of all rows, as `make audit`
@@ -60,13 +68,13 @@ def query_of_checks(context: Context, execution_time: str) -> str:
 
 def found(warehouse: Warehouse, check: str, execution_time: str = "2026-11-02") -> int:
     """Return the rows that a check returns on the physical tables as they are now."""
-    checks = query_of_checks(warehouse.context, execution_time)
-    rows = f"SELECT rows_count FROM ({checks}) AS checks WHERE check_name = '{check}'"
-    return int(warehouse.fetch(rows)["rows_count"].sum())
+    checks = query_of_checks(warehouse.context, dict(written())[check], execution_time)
+    rows = f"SELECT COUNT(*) AS found FROM ({checks}) AS checks WHERE check_name = '{check}'"
+    return int(warehouse.fetch(rows)["found"].sum())
 
 
 def test_every_check_is_written_and_listed_once() -> None:
-    names, lines = written(), pd.read_csv(LIST)["check_name"].to_list()
+    names, lines = [name for name, _ in written()], pd.read_csv(LIST)["check_name"].to_list()
     assert len(names) > 30
     assert {*names} - {*lines} == set(), f"not listed in {LIST.relative_to(PROJECT)}"
     assert {*lines} - {*names} == set(), f"not written in {ROOM.relative_to(PROJECT)}/chk_*.sql"

@@ -24,6 +24,7 @@ from sqlmesh.core.snapshot import Snapshot
 from sqlmesh.core.state_sync import CachingStateSync
 
 from pipedrive_funnel.sample import generate as sample
+from pipedrive_funnel.warehouse import with_parents
 
 GATEWAYS = ("duckdb", "postgres")
 PROJECT = Path(__file__).resolve().parents[2]
@@ -329,3 +330,8 @@ class Warehouse:
     def snapshot(self, name: str) -> Snapshot:
         """Return the current snapshot of a model."""
         return t.cast(Snapshot, self.context.get_snapshot(name, raise_if_missing=True))
+
+    def with_parents(self, name: str) -> dict[str, Snapshot]:
+        """Return the current snapshots of a model and of those that it reads, by their names."""
+        snapshots = {snapshot.name: snapshot for snapshot in self.context.snapshots.values()}
+        return with_parents(self.snapshot(name), snapshots)
