@@ -20,7 +20,7 @@ throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin 
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh health pr drop check test test-faults test-page \
-    test-catalog screenshots audit lint format \
+    test-catalog screenshots audit lint lint-format lint-models format \
     page catalog ui ide backup restore bench clean
 
 help: ## Show this list
@@ -90,7 +90,7 @@ check: lint ## Check in a minute what needs no database: conventions, unit tests
 	$(PYTEST) -m "quick and not faults and not again"
 
 test: ## Check all that must pass, on DuckDB and PostgreSQL
-	@# Both environments are installed at once
+	@# Both environments are installed at once, and the linters run at once
 	@$(MAKE) --jobs 2 --no-print-directory lint page/.venv/installed
 	$(PYTEST) -m "not faults and not again"
 
@@ -119,9 +119,13 @@ test-catalog: install catalog/.venv/installed ## Try the catalog in Chromium, wh
 audit: install ## Run the audits of dev, or of ENVIRONMENT: which pass, warn, would block
 	@$(FUNNEL) audit $(ENVIRONMENT) --gateway $(GATEWAY)
 
-lint: install ## Check conventions and formatting
+lint: lint-format lint-models ## Check conventions and formatting
+
+lint-format: install
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(SQLMESH) format --check \
 		|| { echo "To repair it: make format" >&2; exit 1; }
+
+lint-models: install
 	$(SQLMESH) lint
 
 format: install ## Repair the formatting, and of the conventions those that a machine can repair

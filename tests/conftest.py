@@ -34,6 +34,8 @@ SEEDS = (1, 2)
 SAMPLES_PLANNED_AT = datetime.now(UTC)
 SHARED = ("samples", "real", "other_company", "empty_company")  # planned once for many tests
 OF_OTHERS = {*SHARED} - {"samples"}  # on PostgreSQL for `make test-faults`: it has the sample
+# Groups that take a minute: the last one to begin would keep the other workers waiting
+LONGEST = ("samples", "test_build ", "test_build_landed ", "test_arrival postgres", "test_writer ")
 RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
 
 gc.set_threshold(*COLLECT_AFTER)
@@ -74,6 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     time in which another worker still has a long group. A test with the parameters of its
     `again_on` is one for `make test-faults`.
     """
+    places: dict[pytest.Item, tuple[bool, bool]] = {}
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         gateway = parameters.get("gateway", parameters.get("engine", ""))
@@ -90,7 +93,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         plans = "new_warehouse" in fixtures and not item.get_closest_marker("plans_nothing")
         if not plans and gateway != "postgres" and "postgres_process" not in fixtures:
             item.add_marker(pytest.mark.quick)
-    items.sort(key=lambda item: item.get_closest_marker("quick") is not None)
+        places[item] = item.get_closest_marker("quick") is not None, shared not in LONGEST
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(scope="session")
