@@ -38,6 +38,8 @@ OF_OTHERS = {*SHARED} - {"samples"}  # on PostgreSQL for `make test-faults`: it 
 LONGEST = ("samples", "test_build ", "test_build_landed ", "test_arrival postgres", "test_writer ")
 RANDOMS_PLANNED_AT = datetime(2025, 4, 10, 18, tzinfo=UTC)  # after every change of them
 
+running: dict[str, object] = {}  # the module of the test that is running
+
 gc.set_threshold(*COLLECT_AFTER)
 
 # Settings of the person who runs the tests must not reach them.
@@ -110,14 +112,23 @@ def postgres_server(postgres_process: PostgresServer) -> dict[str, str]:
     return settings_of(postgres_process) | {"admin_uri": postgres_process.get_uri()}
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note which module's tests are running: `new_database` asks for it."""
+    running["module"] = t.cast(pytest.Function, item).module
+
+
 @pytest.fixture(scope="session")
 def new_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> t.Callable[[str], dict[str, str]]:
-    """Return a function that makes an empty database for a gateway and returns its settings."""
-    numbers = itertools.count(1)
+) -> t.Callable[..., dict[str, str]]:
+    """Return a function that makes an empty database for a gateway and returns its settings.
 
-    def new_database(gateway: str) -> dict[str, str]:
+    On PostgreSQL it takes the place of one of an earlier module, if there is any that is not to be
+    kept: a parsed model holds the name of its database, so there should be few names.
+    """
+    modules: dict[str, object] = {}  # which use a name
+
+    def new_database(gateway: str, *, kept: bool = False) -> dict[str, str]:
         if gateway == "duckdb":
             path = tmp_path_factory.mktemp("duckdb") / "pipedrive.duckdb"
             return {"SQLMESH__GATEWAYS__DUCKDB__CONNECTION__DATABASE": str(path)}
@@ -126,8 +137,12 @@ def new_database(
         settings = dict(request.getfixturevalue("postgres_server"))
         admin = psycopg2.connect(settings.pop("admin_uri"))
         admin.autocommit = True
-        name = f"pipedrive_{next(numbers)}"
+        names = (f"pipedrive_{number}" for number in itertools.count(1))
+        in_use = {new_database, running["module"]}
+        name = next(name for name in names if modules.get(name) not in in_use)
+        modules[name] = new_database if kept else running["module"]
         with admin.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             cursor.execute(f"CREATE DATABASE {name}")
             cursor.execute(f"GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {name} TO pipedrive")
         admin.close()
@@ -147,11 +162,14 @@ def parsed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def new_warehouse(
-    new_database: t.Callable[[str], dict[str, str]],
+    new_database: t.Callable[..., dict[str, str]],
     parsed_models: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[t.Callable[..., Warehouse]]:
-    """Return a function that copies the project for a database, an empty one unless it is given."""
+    """Return a function that copies the project for a database, an empty one unless it is given.
+
+    The database is there as long as tests of the same module run, unless it is to be kept.
+    """
     made: list[Warehouse] = []
 
     def new_warehouse(
@@ -162,6 +180,7 @@ def new_warehouse(
         outcomes: bool = False,
         with_tests: bool = False,
         audited: bool = True,
+        kept: bool = False,
         database: dict[str, str] | None = None,
         **settings: str,
     ) -> Warehouse:
@@ -174,7 +193,8 @@ def new_warehouse(
             audited=audited,
         )
         share_parsed_models(path, parsed_models)
-        made.append(Warehouse(path, gateway, (database or new_database(gateway)) | settings))
+        database = database or new_database(gateway, kept=kept)
+        made.append(Warehouse(path, gateway, database | settings))
         return made[-1]
 
     yield new_warehouse
@@ -188,7 +208,7 @@ def samples(new_warehouse: t.Callable[..., Warehouse]) -> t.Callable[[str], Ware
 
     @functools.cache
     def planned(gateway: str) -> Warehouse:
-        warehouse = new_warehouse(gateway)
+        warehouse = new_warehouse(gateway, kept=True)
         outcome = warehouse.plan("dev", execution_time=SAMPLES_PLANNED_AT)
         assert outcome.error is None, outcome.output
         return warehouse
@@ -216,7 +236,7 @@ def randoms(
 
     @functools.cache
     def planned(seed: int, gateway: str) -> Warehouse:
-        warehouse = new_warehouse(gateway, random_exports(seed), **ANY_STAGES)
+        warehouse = new_warehouse(gateway, random_exports(seed), kept=True, **ANY_STAGES)
         outcome = warehouse.plan("dev", execution_time=RANDOMS_PLANNED_AT)
         assert outcome.error is None, outcome.output
         return warehouse
@@ -267,7 +287,7 @@ def real(
     gateway: str, real_export: Path, new_warehouse: t.Callable[..., Warehouse]
 ) -> tuple[Warehouse, Outcome]:
     """Plan the real export in dev and prod, and keep what planning dev printed."""
-    warehouse = new_warehouse(gateway, real_export)
+    warehouse = new_warehouse(gateway, real_export, kept=True)
     outcome = warehouse.plan("dev", execution_time="2026-11-23")
     assert outcome.error is None, outcome.output
     assert warehouse.plan("prod", execution_time="2026-11-23").error is None
@@ -277,7 +297,8 @@ def real(
 @pytest.fixture(scope="session")
 def other_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     """Plan another company's files in dev, shared; stage 99 is to be no step."""
-    warehouse = new_warehouse(gateway, SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL="99")
+    stages = {"SQLMESH__VARIABLES__STAGES_OUTSIDE_FUNNEL": "99"}
+    warehouse = new_warehouse(gateway, kept=True, **stages)
     for name, text in FILES.items():
         lines = "\n".join(line.strip() for line in text.splitlines())
         (warehouse.path / "seeds" / f"{name}.csv").write_text(lines)
@@ -291,7 +312,7 @@ def other_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Wa
 @pytest.fixture(scope="session")
 def empty_company(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
     """Plan files without rows in dev and prod, shared."""
-    warehouse = new_warehouse(gateway)
+    warehouse = new_warehouse(gateway, kept=True)
     for name in (*EXPORT_TABLES, *OPTIONAL_TABLES):
         keep_header(warehouse.path / "seeds" / f"{name}.csv")
     for environment in ("dev", "prod"):
