@@ -18,6 +18,10 @@ $(foreach name,$(filter POSTGRES_% SQLMESH__% PIPEDRIVE_%,$(.VARIABLES)),\
 # Neither prod nor dev is built or dropped by a slip
 throw_away = $(if $(filter pr_%,$(ENVIRONMENT)),,$(error ENVIRONMENT must begin with pr_, for example ENVIRONMENT=pr_12))
 
+# The pip that comes with Python 3.11 takes twice as long to install all packages; it will do, too
+renew_pip = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'pip>=25' \
+    || echo "There is no newer pip: installing takes longer."
+
 .DEFAULT_GOAL := help
 .PHONY: help install dev prod land refresh health pr drop check test test-faults test-page \
     test-catalog screenshots audit lint lint-format lint-models format \
@@ -31,6 +35,7 @@ install: .venv/installed ## Create .venv and install what requirements.txt pins
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
+	@$(call renew_pip,.venv)
 	@# One line for all packages, in place of several each; what goes wrong is on stderr, whole.
 	@# Not compiled: Python does that with the modules that are used, a fraction of all.
 	@(LC_ALL=C $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile \
@@ -59,6 +64,7 @@ page: install page/.venv/installed ## Show prod (or ENVIRONMENT) in the browser,
 
 page/.venv/installed: page/requirements.txt page/requirements-test.txt
 	$(PYTHON) -m venv page/.venv
+	@$(call renew_pip,page/.venv)
 	@page/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 	    --no-compile $(addprefix --requirement ,$^)
 	@touch $@
@@ -69,6 +75,7 @@ catalog: install catalog/.venv/installed ## Write models, lineage and audits of 
 
 catalog/.venv/installed: catalog/requirements.txt
 	$(PYTHON) -m venv catalog/.venv
+	@$(call renew_pip,catalog/.venv)
 	@catalog/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 	    --no-compile --requirement $<
 	@touch $@
