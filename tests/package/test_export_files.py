@@ -511,7 +511,7 @@ BAD_SEEDS = {  # files that pandas reads: content, defect
 
 
 def test_bad_values_stop_the_plan_before_anything_is_touched(tmp_path: Path):
-    project = copy_project(tmp_path / "project")
+    project = copy_project(tmp_path / "project", core=True)
     changes = project / "seeds" / "deal_changes.csv"
     lines = changes.read_text().splitlines(keepends=True)
     lines[41] = "1001,2024-02-30 [/b],stage_id,3\n"

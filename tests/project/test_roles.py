@@ -37,7 +37,7 @@ def warehouse(
     new_warehouse: t.Callable[..., Warehouse], postgres_process: PostgresServer
 ) -> Warehouse:
     """Plan the core of the project in prod and dev, after the script has made the roles."""
-    warehouse = new_warehouse("postgres", core=True)
+    warehouse = new_warehouse("postgres", core=True, audited=False)
     done = run_init_script(postgres_process, POSTGRES_DB=warehouse.settings["POSTGRES_DB"])
     assert done.returncode == 0, done.stderr
     for environment in ("prod", "dev"):
