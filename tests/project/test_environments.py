@@ -10,11 +10,12 @@ import typing as t
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.support.command import edit_file, run_command
 from tests.support.exports import NEW_DEAL, START, add_changes, new_export
-from tests.support.landed import LANDED
+from tests.support.landed import ANY_STAGES, LANDED
 from tests.support.landing import assert_prod_shows, land_files
 from tests.support.warehouse import MODELS, REPORT, Warehouse
 
@@ -110,9 +111,14 @@ def test_a_bare_plan_goes_to_dev(sample: Warehouse) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_prod(gateway: str, new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
+def in_prod(
+    gateway: str,
+    new_warehouse: t.Callable[..., Warehouse],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Warehouse:
     """Plan the core of the project in prod; a test may add environments, and leaves prod alone."""
-    warehouse = new_warehouse(gateway, core=True)
+    export = new_export(tmp_path_factory.mktemp("export"))
+    warehouse = new_warehouse(gateway, export, core=True, **ANY_STAGES)
     outcome = warehouse.plan("prod")
     assert outcome.error is None, outcome.output
     return warehouse
@@ -124,7 +130,12 @@ def test_dev_can_be_made_when_only_prod_exists(in_prod: Warehouse) -> None:
     assert [environment.name for environment in environments] == ["prod"]
     outcome = in_prod.plan("dev")
     assert outcome.error is None, outcome.output
-    assert february(in_prod, "dev") == FEBRUARY
+    assert in_prod.table(REPORT, "dev").equals(in_prod.table(REPORT, "prod"))
+
+
+def counts(report: pd.DataFrame) -> pd.Series:
+    """Return the deals of the report by month and step."""
+    return report.set_index(["month", "funnel_step"])["deals_count"].astype(int)
 
 
 @pytest.mark.again_on("duckdb")
@@ -150,7 +161,8 @@ def test_a_blocking_audit_leaves_prod_as_it_was(in_prod: Warehouse) -> None:
     warehouse.close()
     outcome = warehouse.plan("prod")
     assert outcome.error is None, outcome.output
-    assert february(warehouse, "prod") == FEBRUARY
+    more = counts(warehouse.table(REPORT, "prod")).sub(counts(before[REPORT]), fill_value=0)
+    assert more[more != 0].to_dict() == {("2024-05-01", "1.0"): 1}
 
 
 @pytest.mark.parametrize("audit", ["log_is_not_halved", "log_is_not_empty"])

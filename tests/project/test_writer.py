@@ -19,7 +19,7 @@ from pipedrive_funnel.console import FunnelConsole
 from pipedrive_funnel.warehouse import BuildError
 from tests.support.command import edit_file, run_command
 from tests.support.exports import START, change_export, new_export
-from tests.support.landed import LANDED
+from tests.support.landed import ANY_STAGES, LANDED
 from tests.support.landing import assert_prod_shows, connect, land_files, landing_database
 from tests.support.warehouse import REPORT, Warehouse
 
@@ -29,13 +29,16 @@ NAME = "prod since 2026-11-01 03:00:00 UTC, 4711@nightly"
 
 
 @pytest.fixture(scope="module")
-def warehouse(new_warehouse: t.Callable[..., Warehouse]) -> Warehouse:
+def warehouse(
+    new_warehouse: t.Callable[..., Warehouse], tmp_path_factory: pytest.TempPathFactory
+) -> Warehouse:
     """Plan the core of the project in prod, which waits for seconds only."""
-    variables = {
+    export = new_export(tmp_path_factory.mktemp("export"))
+    variables = ANY_STAGES | {
         "SQLMESH__VARIABLES__WRITER_WAIT_MINUTES": "0.05",
         "SQLMESH__LINTER__ENABLED": "false",
     }
-    warehouse = new_warehouse("postgres", core=True, **variables)
+    warehouse = new_warehouse("postgres", export, core=True, **variables)
     outcome = warehouse.plan("prod")
     assert outcome.error is None, outcome.output
     return warehouse
