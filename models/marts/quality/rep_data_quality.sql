@@ -35,21 +35,12 @@ MODEL (
   ) /* so that this model is the last one: it moves the watermarks */
 );
 
-WITH deals AS (
-  SELECT
-    deal_id, /* numbers first: texts are dear to sort */
-    check_name,
-    SUM(rows_count) AS rows_count
-  FROM pipedrive_analytics.fct_data_quality_findings
-  GROUP BY
-    deal_id,
-    check_name
-), totals AS (
+WITH totals AS (
   SELECT
     check_name,
     SUM(rows_count) AS rows_count,
-    COUNT(deal_id) AS deals_count
-  FROM deals
+    COUNT(DISTINCT deal_id) AS deals_count
+  FROM pipedrive_analytics.fct_data_quality_findings
   GROUP BY
     check_name
 ), examples AS (

@@ -53,7 +53,8 @@ WITH bounds AS (
   SELECT
     DATE_TRUNC('MONTH', MIN(valid_from))::TIMESTAMP AS first_month
   FROM pipedrive_analytics.fct_deal_status_history
-), months AS (
+), months AS MATERIALIZED (
+  /* Or PostgreSQL works out taken_at again for each pair of a month and a deal */
   SELECT
     series.month::DATE AS month,
     LEAST(series.month + INTERVAL '1 MONTH', @execution_ds::TIMESTAMP)::TIMESTAMP AS taken_at
