@@ -236,8 +236,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{REPORTS}stage_transitions.sql",
-        "SELECT DISTINCT\n    previous_stage_id",
-        "SELECT\n    previous_stage_id",
+        "COUNT(DISTINCT deal_id)",
+        "COUNT(deal_id)",
         "a missing DISTINCT",
     ),
     Mistake(
