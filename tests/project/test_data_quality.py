@@ -11,13 +11,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import pytest
 import yaml
-from sqlmesh import Context
 from sqlmesh.core.macros import RuntimeStage
-from sqlmesh.core.model import Model
-from sqlmesh.core.snapshot import Snapshot
 from test_audits import rejected
 
-from pipedrive_funnel.warehouse import with_parents
 from tests.support.landed import LANDED, create_raw_tables, land
 from tests.support.warehouse import PROJECT, Warehouse
 
@@ -48,17 +44,14 @@ def written() -> list[tuple[str, str]]:
 
 
 @functools.cache
-def query_of_checks(context: Context, model: str, execution_time: str) -> str:
+def query_of_checks(warehouse: Warehouse, model: str, execution_time: str) -> str:
     """Return the query of a model of checks on the physical tables: it takes longer than its rows.
 
     The model is EMBEDDED in that of the findings, and so reads the tables that this one reads.
     """
-    adapter = context.engine_adapter
-    findings = context.get_snapshot(FINDINGS, raise_if_missing=True)
-    snapshots = {snapshot.name: snapshot for snapshot in context.snapshots.values()}
-    checks = context.get_model(f"pipedrive_quality.{model}", raise_if_missing=True)
-    query = t.cast(Model, checks).render_query_or_raise(
-        snapshots=with_parents(t.cast(Snapshot, findings), snapshots),
+    adapter = warehouse.context.engine_adapter
+    query = warehouse.model(f"pipedrive_quality.{model}").render_query_or_raise(
+        snapshots=warehouse.with_parents(FINDINGS),
         engine_adapter=adapter,
         execution_time=execution_time,
         runtime_stage=RuntimeStage.AUDITING,  # of all rows, as `make audit`
@@ -68,7 +61,7 @@ def query_of_checks(context: Context, model: str, execution_time: str) -> str:
 
 def found(warehouse: Warehouse, check: str, execution_time: str = "2026-11-02") -> int:
     """Return the rows that a check returns on the physical tables as they are now."""
-    checks = query_of_checks(warehouse.context, dict(written())[check], execution_time)
+    checks = query_of_checks(warehouse, dict(written())[check], execution_time)
     rows = f"SELECT COUNT(*) AS found FROM ({checks}) AS checks WHERE check_name = '{check}'"
     return int(warehouse.fetch(rows)["found"].sum())
 

@@ -198,7 +198,7 @@ class Outcome:
         return {(f"{schema}.{name}", audit): int(rows) for schema, name, audit, rows in found}
 
 
-@dataclass
+@dataclass(eq=False)  # each is its own: what is worked out for one can be kept
 class Warehouse:
     """The project in `path`, planned against the database that `settings` point a gateway to."""
 
