@@ -855,13 +855,7 @@ def failures_when_spoilt(
     warehouse: Warehouse, model: str, audits: t.Container[str], statement: str
 ) -> dict[str, int]:
     """Return what some audits of a model return after a statement, and undo it."""
-    tables = {
-        snapshot.model.view_name: snapshot.table_name()
-        for snapshot in warehouse.context.snapshots.values()
-        if not snapshot.is_external
-    }
-    with warehouse.undone():
-        warehouse.context.engine_adapter.execute(statement.format_map(tables))
+    with warehouse.spoilt(statement):
         return failures(warehouse, model, audits)
 
 

@@ -471,13 +471,7 @@ def found_before(samples: t.Callable[[str], Warehouse]) -> t.Callable[[str, str]
 def test_check_finds_its_row(
     sample: Warehouse, found_before: t.Callable[[str, str], int], spoiling: Spoiling
 ) -> None:
-    tables = {
-        snapshot.model.view_name: snapshot.table_name()
-        for snapshot in sample.context.snapshots.values()
-        if not snapshot.is_external
-    }
-    with sample.undone():
-        sample.context.engine_adapter.execute(spoiling.statement.format_map(tables))
+    with sample.spoilt(spoiling.statement):
         rows = found(sample, spoiling.check)
     assert rows - found_before(sample.gateway, spoiling.check) == spoiling.rows
 

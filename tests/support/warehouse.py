@@ -331,6 +331,18 @@ class Warehouse:
         """Return the current snapshot of a model."""
         return t.cast(Snapshot, self.context.get_snapshot(name, raise_if_missing=True))
 
+    @contextmanager
+    def spoilt(self, statement: str) -> t.Iterator[None]:
+        """Run a statement that names tables as `{fct_deals}`, and undo it at the end."""
+        tables = {
+            snapshot.model.view_name: snapshot.table_name()
+            for snapshot in self.context.snapshots.values()
+            if not snapshot.is_external
+        }
+        with self.undone():
+            self.context.engine_adapter.execute(statement.format_map(tables))
+            yield
+
     def with_parents(self, name: str) -> dict[str, Snapshot]:
         """Return the current snapshots of a model and of those that it reads, by their names."""
         snapshots = {snapshot.name: snapshot for snapshot in self.context.snapshots.values()}
