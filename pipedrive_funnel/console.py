@@ -198,10 +198,8 @@ class FunnelConsole(NoopConsole):
     # --- what goes wrong --------------------------------------------------------------------------
 
     def log_test_results(self, result: ModelTextTestResult, target_dialect: str) -> None:
-        """Count the unit tests, and show those that fail."""
+        """Show the unit tests that fail."""
         if result.wasSuccessful():
-            if result.testsRun:
-                say(f"{result.testsRun} unit tests of the models pass.")
             return
         failed = [*result.failures, *result.errors]
         for test, text in failed:

@@ -434,7 +434,8 @@ class Database:
         would compute new tables twice. The sample's changes arrive at the time they happened.
         Nothing is run for them, so a second plan has nothing to do.
 
-        The linter always runs; the unit tests run if a model differs from the environment's.
+        The linter always runs, and the unit tests of models that differ from the environment's,
+        unless they have passed before (unit_tests.py).
 
         Raises:
             BuildError: a test fails, an audit blocks, or the models are wrong.
@@ -466,8 +467,8 @@ class Database:
         )
         plan = builder.build()
         changes = plan.context_diff
-        if changes.added or changes.modified_snapshots:
-            self._test()
+        names = changes.modified_snapshots.keys() | {added.name for added in changes.added}
+        self._test([changes.snapshots_by_name[name] for name in names])
         self._console.show_changes(plan)
         context.planned = changes.snapshots_by_name
         context.audit_again(plan)
@@ -566,8 +567,8 @@ class Database:
                     ),
                 )
 
-    def _test(self) -> None:
-        """Run the unit tests of the models.
+    def _test(self, snapshots: Iterable[Snapshot]) -> None:
+        """Run the unit tests of some versions of models, those that have not passed before.
 
         Raises:
             PlanError: one fails.
@@ -576,11 +577,16 @@ class Database:
         from sqlmesh.utils.errors import PlanError
 
         from pipedrive_funnel.terminal import console
+        from pipedrive_funnel.unit_tests import UnitTests
 
-        with console.status("Testing the models"):
-            result = self._loaded.test()
-        if not result.wasSuccessful():
-            raise PlanError("Unit tests fail.")
+        tests = UnitTests(self._loaded, snapshots)
+        if tests.untested:
+            with console.status("Testing the models"):
+                if not tests.pass_all():
+                    raise PlanError("Unit tests fail.")
+            say(f"{tests.count()} unit tests of the models pass.")
+        elif tests.count():
+            say(f"{tests.count()} unit tests of the models have passed before.")
 
     @property
     def _reached(self) -> FunnelContext:

@@ -9,22 +9,26 @@ import sys
 import typing as t
 
 import pytest
+from sqlmesh.core import constants
 from sqlmesh.core.model import SqlModel
 
 from pipedrive_funnel.differences import changes
 from pipedrive_funnel.sample.generate import WARNINGS
+from pipedrive_funnel.unit_tests import UnitTests
 from tests.support.command import Done, edit_file, run_command
 from tests.support.warehouse import PROJECT, REPORT, Warehouse
 
 AUDIT = "ownership_covers_life"  # of a model whose audits read no other: SQLMesh finds those alone
 LEADS = "Step 1: Lead Generation"
+UNIT_TESTS = "tests/models/core"
 
 
 def with_unit_tests(warehouse: Warehouse) -> Warehouse:
-    """Copy the unit tests of a model, so that there are some to run."""
-    file = "tests/models/core/test_dim_stages.yaml"
-    (warehouse.path / file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / file, warehouse.path / file)
+    """Copy the unit tests of two models, so that there are some to run."""
+    directory = warehouse.path / UNIT_TESTS
+    directory.mkdir(parents=True)
+    for model in ("dim_stages", "dim_users"):
+        shutil.copy(PROJECT / UNIT_TESTS / f"test_{model}.yaml", directory)
     return warehouse
 
 
@@ -68,7 +72,11 @@ def stopped(stopped_warehouse: Warehouse) -> dict[str, Done]:
     undo()
     (model,) = models.rglob("dim_stages.sql")
     undo = edit_file(model, "stage_id::", "(stage_id + 1)::")
-    story["test"] = run_command(warehouse, "build", "dev")
+    for attempt in ("model", "model again"):
+        story[attempt] = run_command(warehouse, "build", "dev")
+    undo()
+    undo = edit_file(warehouse.path / UNIT_TESTS / "test_dim_stages.yaml", "1,Lead", "2,Lead")
+    story["unit test"] = run_command(warehouse, "build", "prod")
     undo()
     changes = warehouse.path / "seeds" / "deal_changes.csv"
     undo = edit_file(changes, ",stage_id,1\n", ",stage_id,first\n")
@@ -136,7 +144,15 @@ def test_a_summary_says_what_is_there_and_what_comes_next(story: dict[str, Done]
 def test_a_change_of_one_digit_is_seen(story: dict[str, Done]) -> None:
     out = story["audit"].out
     assert re.search(r"^-.*position > 1 .*\n\+.*position > 2 ", out, re.M)
-    assert "unit tests of the models pass" in out
+
+
+def test_unit_tests_run_once_for_a_version_of_their_model(story: dict[str, Done]) -> None:
+    """Not in prod again, nor when nothing has changed, nor when an audit has."""
+    said = re.search(r"^(\d+ unit tests of the models) pass\.$", story["first"].out, re.M)
+    assert said
+    assert f"{said[1]} have passed before." in story["prod"].out
+    for name in ("again", "audit"):
+        assert "unit tests" not in story[name].out
 
 
 @pytest.mark.plans_nothing
@@ -166,11 +182,38 @@ def test_an_audit_that_changes_alone_blocks_each_time(
     assert "rows against deals_count_non_negative" in " ".join(done.out.split())
 
 
-def test_a_failing_unit_test_stops_the_build(stopped: dict[str, Done]) -> None:
-    done = stopped["test"]
+@pytest.mark.parametrize("edited", ["model", "model again", "unit test"])
+def test_a_failing_unit_test_stops_the_build(stopped: dict[str, Done], edited: str) -> None:
+    """Each time, and after an edit of its text as well, although it has passed in dev."""
+    done = stopped[edited]
     assert done.code == 1
-    assert "Unit test fails: test_" in done.out
-    assert done.err == "dev was not built, and nothing was published. See above.\n"
+    assert "Unit test fails: test_dim_stages" in done.out
+    assert re.match("(dev|prod) was not built, and nothing was published. See above.\n", done.err)
+
+
+@pytest.mark.plans_nothing
+def test_each_of_several_processes_tests_some_models(
+    new_warehouse: t.Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "MAX_FORK_WORKERS", 2)
+    context = with_unit_tests(new_warehouse("duckdb", core=True)).context
+    tests = UnitTests(context, context.snapshots.values())
+    assert len(tests.untested) == 2
+    assert tests.pass_all()
+    assert UnitTests(context, context.snapshots.values()).untested == []
+
+
+@pytest.mark.plans_nothing
+def test_where_a_unit_test_fails_no_model_is_noted(
+    new_warehouse: t.Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "MAX_FORK_WORKERS", 2)
+    warehouse = with_unit_tests(new_warehouse("duckdb", core=True))
+    (model,) = (warehouse.path / "models").rglob("dim_stages.sql")
+    edit_file(model, "stage_id::", "(stage_id + 1)::")
+    context = warehouse.context
+    assert not UnitTests(context, context.snapshots.values()).pass_all()
+    assert len(UnitTests(context, context.snapshots.values()).untested) == 2
 
 
 def test_a_blocking_audit_is_said_with_its_rows(
