@@ -51,18 +51,7 @@ WITH changes AS (
     deliveries.field_key,
     deliveries.new_value,
     deliveries.change_id
-), owners AS (
-  SELECT
-    deal_id,
-    change_timestamp AS owner_since,
-    MAX(new_value::BIGINT) AS owner_user_id
-  FROM changes
-  WHERE
-    field_key = 'user_id'
-  GROUP BY
-    deal_id,
-    change_timestamp
-), owned_changes AS (
+), since AS (
   /* The window takes in the whole second, so that its new owner counts for all of it */
   SELECT
     change_id,
@@ -76,19 +65,31 @@ WITH changes AS (
       MIN(CASE WHEN field_key = 'user_id' THEN change_timestamp END) OVER (PARTITION BY deal_id)
     ) AS owner_since
   FROM changes
+), owned_changes AS (
+  SELECT
+    change_id,
+    deal_id,
+    field_key,
+    new_value,
+    change_timestamp,
+    loaded_at,
+    MAX(
+      CASE
+        WHEN field_key = 'user_id' AND change_timestamp = owner_since
+        THEN new_value::BIGINT
+      END
+    ) OVER (PARTITION BY deal_id, owner_since) AS owner_user_id
+  FROM since
 )
 SELECT
-  owned_changes.change_id::TEXT AS change_id,
-  owned_changes.deal_id::BIGINT AS deal_id,
-  owned_changes.field_key::TEXT AS field_key,
-  owned_changes.new_value::TEXT AS new_value,
-  owned_changes.change_timestamp::TIMESTAMP AS change_timestamp,
-  owners.owner_user_id::BIGINT AS owner_user_id,
-  owned_changes.loaded_at::TIMESTAMP AS loaded_at
-FROM owned_changes
-LEFT JOIN owners
-  ON owned_changes.deal_id = owners.deal_id
-  AND owned_changes.owner_since = owners.owner_since;
+  change_id::TEXT AS change_id,
+  deal_id::BIGINT AS deal_id,
+  field_key::TEXT AS field_key,
+  new_value::TEXT AS new_value,
+  change_timestamp::TIMESTAMP AS change_timestamp,
+  owner_user_id::BIGINT AS owner_user_id,
+  loaded_at::TIMESTAMP AS loaded_at
+FROM owned_changes;
 
 @postgres_index(deal_id);
 
