@@ -63,10 +63,11 @@ WITH changes AS (
   WHERE
     @was_touched(changes.deal_id)
 ), deals AS (
+  /* First and last change are the same in all rows of a deal: as keys, they would be sorted by */
   SELECT
     deal_id,
-    first_changed_at,
-    last_changed_at,
+    MIN(first_changed_at) AS first_changed_at,
+    MAX(last_changed_at) AS last_changed_at,
     MIN(CASE WHEN field_key = 'add_time' THEN change_timestamp END) AS creation_logged_at,
     MAX(CASE WHEN change_timestamp = first_changed_at THEN owner_user_id END) AS first_owner_user_id,
     MAX(CASE WHEN change_timestamp = last_changed_at THEN owner_user_id END) AS owner_user_id,
@@ -93,9 +94,7 @@ WITH changes AS (
     MAX(loaded_at) AS loaded_at
   FROM changes
   GROUP BY
-    deal_id,
-    first_changed_at,
-    last_changed_at
+    deal_id
 ), states AS (
   SELECT
     deal_id,

@@ -110,7 +110,17 @@ WITH reached AS (
       ELSE steps.previous_stage_step
     END AS stage_step,
     deals.furthest_funnel_step,
-    deals.furthest_funnel_step_in_order
+    deals.furthest_funnel_step_in_order,
+    MAX(
+      CASE
+        WHEN steps.source = 'stage' AND NOT reached.reached_at IS NULL
+        THEN steps.funnel_step
+      END
+    ) OVER (
+      PARTITION BY deals.deal_id
+      ORDER BY steps.funnel_step
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS last_stage_step_reached /* A window, and not another join: rows then lie in the order of their deals, in few pages each */
   FROM pipedrive_analytics.fct_deals AS deals
   CROSS JOIN pipedrive_analytics.dim_funnel_steps AS steps
   LEFT JOIN reached
@@ -122,37 +132,32 @@ WITH reached AS (
     )
 )
 SELECT
-  deal_steps.deal_id::BIGINT AS deal_id,
-  deal_steps.created_at::TIMESTAMP AS created_at,
-  deal_steps.kpi_name::TEXT AS kpi_name,
-  deal_steps.funnel_step::DECIMAL(4, 1) AS funnel_step,
+  deal_id::BIGINT AS deal_id,
+  created_at::TIMESTAMP AS created_at,
+  kpi_name::TEXT AS kpi_name,
+  funnel_step::DECIMAL(4, 1) AS funnel_step,
   (
-    NOT deal_steps.reached_at IS NULL
+    NOT reached_at IS NULL
   )::BOOLEAN AS is_reached,
   (
-    deal_steps.is_before_stages
-    OR COALESCE(deal_steps.stage_step <= deal_steps.furthest_funnel_step, FALSE)
+    is_before_stages OR COALESCE(stage_step <= furthest_funnel_step, FALSE)
   )::BOOLEAN AS is_reached_at_least,
   (
-    NOT deal_steps.reached_at IS NULL
+    NOT reached_at IS NULL
     AND (
-      deal_steps.is_before_stages
-      OR COALESCE(deal_steps.stage_step <= deal_steps.furthest_funnel_step_in_order, FALSE)
+      is_before_stages OR COALESCE(stage_step <= furthest_funnel_step_in_order, FALSE)
     )
   )::BOOLEAN AS is_reached_in_order,
   CASE
-    WHEN NOT deal_steps.previous_stage_step IS NULL
-    THEN NOT previous_steps.reached_at IS NULL
+    WHEN NOT previous_stage_step IS NULL
+    THEN COALESCE(last_stage_step_reached = previous_stage_step, FALSE)
   END::BOOLEAN AS is_previous_stage_step_reached,
-  deal_steps.reached_at::TIMESTAMP AS reached_at,
+  reached_at::TIMESTAMP AS reached_at,
   CASE
-    WHEN deal_steps.reached_at >= deal_steps.created_at
-    THEN @seconds_between(deal_steps.created_at, deal_steps.reached_at)
+    WHEN reached_at >= created_at
+    THEN @seconds_between(created_at, reached_at)
   END::BIGINT AS seconds_to_reach
-FROM deal_steps
-LEFT JOIN reached AS previous_steps
-  ON deal_steps.deal_id = previous_steps.deal_id
-  AND deal_steps.previous_stage_step = previous_steps.funnel_step;
+FROM deal_steps;
 
 @postgres_index(deal_id);
 
