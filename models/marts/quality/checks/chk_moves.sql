@@ -19,7 +19,9 @@ WITH entries_outside_the_funnel AS (
     stage_id
   FROM pipedrive_analytics.fct_deal_stage_history
   WHERE
-    @was_touched(deal_id) AND funnel_step IS NULL
+    @was_touched(deal_id)
+    AND funnel_step IS NULL
+    AND NOT @is_listed(stage_id, @stages_outside_funnel)
 ), late_first_stages AS (
   SELECT
     deal_id,
