@@ -9,6 +9,8 @@ tests of what was edited run.
 from __future__ import annotations
 
 import os
+import threading
+import time
 import typing as t
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
@@ -70,12 +72,33 @@ class UnitTests:
     def pass_all(self) -> bool:
         """Run those that have not passed yet, and note that they have; show those that fail."""
         processes = min(_processes(), len(self.untested))
-        failed = _failing(self._context, self.untested, processes)
+        failed = failing_models(self._context, self.untested, processes)
         if failed and not self._context.test(model_names=failed).wasSuccessful():
             return False
         for name in self.untested:
             self._cache.put(name, self._keys[name], value=True)
         return True
+
+
+def failing_models(context: Context, names: Collection[str], processes: int) -> Collection[str]:
+    """Return those of some models of which a unit test fails, or all when that is not known.
+
+    Args:
+        context: with the unit tests of the project. It stays as it is, unlike after SQLMesh's own.
+        names: names of models.
+        processes: how many to fork; with one, nothing is tried, and all are returned.
+
+    """
+    from sqlmesh.utils.process import create_process_pool_executor
+
+    if processes <= 1:
+        return names
+    try:
+        with create_process_pool_executor(_inherit, (context,), processes) as pool:
+            passed = list(pool.map(_passes, names))
+    except BrokenProcessPool:  # one was killed, for want of memory perhaps
+        return names
+    return [name for name, has_passed in zip(names, passed, strict=True) if not has_passed]
 
 
 def _key(snapshot: Snapshot, files: Iterable[Path]) -> str:
@@ -95,20 +118,6 @@ def _processes() -> int:
     return min(constants.MAX_FORK_WORKERS or os.cpu_count() or 1, MAX_PROCESSES)
 
 
-def _failing(context: Context, names: Collection[str], processes: int) -> Collection[str]:
-    """Return those of some models of which a unit test fails, or all when that is not known."""
-    from sqlmesh.utils.process import create_process_pool_executor
-
-    if processes <= 1:
-        return names
-    try:
-        with create_process_pool_executor(_inherit, (context,), processes) as pool:
-            passed = list(pool.map(_passes, names))
-    except BrokenProcessPool:  # one was killed, for want of memory perhaps
-        return names
-    return [name for name, has_passed in zip(names, passed, strict=True) if not has_passed]
-
-
 _inherited: Context
 
 
@@ -119,6 +128,14 @@ def _inherit(context: Context) -> None:
     global _inherited  # noqa: PLW0603
     _inherited = context
     _inherited.console = NoopConsole()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent was killed: nobody else would tell it to."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _passes(name: str) -> bool:

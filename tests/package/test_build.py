@@ -203,6 +203,31 @@ def test_each_of_several_processes_tests_some_models(
     assert UnitTests(context, context.snapshots.values()).untested == []
 
 
+KILLED = """
+import os, time
+from pipedrive_funnel.unit_tests import failing_models
+
+class Context:
+    def test(self, model_names):
+        print(model_names, flush=True)
+        time.sleep(60)
+
+failing_models(Context(), ["one", "other"], processes=2)
+"""
+
+
+def test_no_process_outlives_a_build_that_was_killed() -> None:
+    """Or it would hold the connections that it has inherited, and the locks of these."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as build:
+        assert build.stdout
+        for _ in range(2):
+            assert build.stdout.readline()
+        build.kill()
+        build.communicate(timeout=20)  # reads until no process is left that could write
+
+
 @pytest.mark.plans_nothing
 def test_where_a_unit_test_fails_no_model_is_noted(
     new_warehouse: t.Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
