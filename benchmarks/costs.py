@@ -92,13 +92,14 @@ class Bench:
         write_sample(self.export, scale=scale)
         self.warehouse = Warehouse(copy_project(directory / "project"), gateway, settings)
         self.models: Counter[str] = Counter()
+        self._execute = EngineAdapter._execute
         self.today = datetime(2025, 3, 12, 6)
         if by_model:
             self._watch_statements()
 
     def _watch_statements(self) -> None:
         """Add up the CPU seconds of each model's statements and of its audits."""
-        execute = EngineAdapter._execute
+        execute = self._execute
 
         def measured(adapter: EngineAdapter, sql: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
             before = self._server_cpu() + time.process_time()
@@ -200,7 +201,8 @@ class Bench:
         self.warehouse.fetch(BY_HAND)
 
     def close(self) -> None:
-        """Stop the server."""
+        """Stop the server, and watch no more."""
+        EngineAdapter._execute = self._execute
         self.warehouse.close()
         if self.server:
             self.server.cleanup()
