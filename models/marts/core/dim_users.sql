@@ -16,11 +16,11 @@ MODEL (
 
 WITH working_users AS (
   SELECT
-    user_id::TEXT AS user_id
+    user_id
   FROM pipedrive_intermediate.int_activities
   UNION
   SELECT
-    new_value AS user_id
+    new_value::BIGINT AS user_id
   FROM pipedrive_intermediate.int_deal_changes
   WHERE
     field_key = 'user_id'
@@ -33,6 +33,6 @@ SELECT
   )::BOOLEAN AS is_active
 FROM pipedrive_staging.stg_users AS users
 LEFT JOIN working_users
-  ON users.user_id::TEXT = working_users.user_id;
+  ON users.user_id = working_users.user_id;
 
 @postgres_analyze()

@@ -20,56 +20,33 @@ MODEL (
     monthly_grain_unique,
     kpi_names_valid,
     totals_conserved(
-      key := funnel_step,
+      key := CONCAT(month::TEXT, ' ', funnel_step::TEXT),
       total := SUM(deals_count),
-      condition := funnel_step IN (
-        SELECT
-          funnel_step
-        FROM pipedrive_analytics.dim_funnel_steps
-        WHERE
-          source = 'stage'
-      ),
-      source := pipedrive_analytics.fct_deal_stage_history,
-      source_key := funnel_step,
-      source_total := COUNT(*),
-      source_condition := NOT funnel_step IS NULL
-    ),
-    totals_conserved(
-      key := month,
-      total := SUM(deals_count),
-      condition := funnel_step IN (
-        SELECT
-          funnel_step
-        FROM pipedrive_analytics.dim_funnel_steps
-        WHERE
-          source = 'stage'
-      ),
-      source := pipedrive_analytics.fct_deal_stage_history,
-      source_key := DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE,
-      source_total := COUNT(*),
-      source_condition := NOT funnel_step IS NULL
-    ),
-    totals_conserved(
-      key := month,
-      total := SUM(deals_count),
-      condition := funnel_step IN (
-        SELECT
-          funnel_step
-        FROM pipedrive_analytics.dim_funnel_steps
-        WHERE
-          source = 'activity'
-      ),
       source := (
-        SELECT DISTINCT
-          deal_id,
+        SELECT
+          DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE AS month,
           funnel_step,
-          DATE_TRUNC('MONTH', due_timestamp)::DATE AS month
+          COUNT(*) AS deals_count
+        FROM pipedrive_analytics.fct_deal_stage_history
+        WHERE
+          NOT funnel_step IS NULL
+        GROUP BY
+          DATE_TRUNC('MONTH', stage_entry_timestamp)::DATE,
+          funnel_step
+        UNION ALL
+        SELECT
+          DATE_TRUNC('MONTH', due_timestamp)::DATE AS month,
+          funnel_step,
+          COUNT(DISTINCT deal_id) AS deals_count
         FROM pipedrive_analytics.fct_activities
         WHERE
           NOT due_timestamp IS NULL
+        GROUP BY
+          DATE_TRUNC('MONTH', due_timestamp)::DATE,
+          funnel_step
       ),
-      source_key := month,
-      source_total := COUNT(*)
+      source_key := CONCAT(month::TEXT, ' ', funnel_step::TEXT),
+      source_total := SUM(deals_count)
     ),
     log_is_not_empty
   ),

@@ -19,9 +19,9 @@ MODEL (
     totals_conserved(
       key := stage_id,
       total := SUM(entries_count),
-      source := pipedrive_analytics.fct_stage_entries,
+      source := pipedrive_analytics.rep_time_in_stage,
       source_key := stage_id,
-      source_total := COUNT(*)
+      source_total := SUM(exits_count + COALESCE(still_there_count, 0))
     )
   ),
   description 'One row per stage and month in which a deal left it, and one per stage for the month of the execution date, also with the deals that are still there. Join dim_stages on stage_id. Answers how long deals stay in a stage, and what is stuck there. The days are of deals that left: read them beside share_still_there, since who never leaves has none.',
