@@ -15,10 +15,10 @@ MODEL (
     ),
     unique_combination_of_columns(columns := (activity_id, deal_id), condition := @was_touched(deal_id)),
     totals_conserved(
-      key := CONCAT(COALESCE(activity_type_key, ''), is_completed::TEXT),
+      key := COALESCE(activity_type_key, '') || is_completed::TEXT,
       total := COUNT(*),
       source := pipedrive_staging.stg_activity,
-      source_key := CONCAT(COALESCE(activity_type_key, ''), COALESCE(is_completed, FALSE)::TEXT),
+      source_key := COALESCE(activity_type_key, '') || COALESCE(is_completed, FALSE)::TEXT,
       source_total := COUNT(*),
       source_condition := @was_touched(deal_id) AND @is_counted(deal_id),
       condition := @was_touched(deal_id)

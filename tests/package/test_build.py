@@ -16,7 +16,7 @@ from pipedrive_funnel.differences import changes
 from pipedrive_funnel.sample.generate import WARNINGS
 from pipedrive_funnel.unit_tests import UnitTests
 from tests.support.command import Done, edit_file, run_command
-from tests.support.warehouse import PROJECT, REPORT, Warehouse
+from tests.support.warehouse import PROJECT, Warehouse
 
 AUDIT = "ownership_covers_life"  # of a model whose audits read no other: SQLMesh finds those alone
 LEADS = "Step 1: Lead Generation"
@@ -160,9 +160,15 @@ def test_what_the_state_does_not_keep_is_no_change(
     new_warehouse: t.Callable[..., Warehouse],
 ) -> None:
     """Comments of audits: another checkout reads the model from the state, not from its cache."""
-    model = new_warehouse("duckdb", core=True).model(REPORT)
-    assert any(audit.query.comments for audit in model.audit_definitions.values())
-    assert changes(SqlModel.model_validate_json(model.json()), model, 80) == []
+    models = [
+        model
+        for model in new_warehouse("duckdb").context.models.values()
+        if isinstance(model, SqlModel)
+    ]
+    audits = [audit for model in models for audit in model.audit_definitions.values()]
+    assert any(audit.query.comments for audit in audits)
+    for model in models:
+        assert changes(SqlModel.model_validate_json(model.json()), model, 80) == [], model.name
 
 
 def test_an_audit_that_changes_alone_finds_the_other_models(stopped: dict[str, Done]) -> None:

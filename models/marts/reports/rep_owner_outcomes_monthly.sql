@@ -33,10 +33,10 @@ MODEL (
       source_condition := NOT won_at IS NULL
     ),
     totals_conserved(
-      key := CONCAT(user_id::TEXT, ' ', currency),
+      key := user_id::TEXT || ' ' || currency,
       total := SUM(open_deals_count),
       source := pipedrive_analytics.fct_deals,
-      source_key := CONCAT(COALESCE(owner_user_id, -1)::TEXT, ' ', COALESCE(currency, 'unknown')),
+      source_key := COALESCE(owner_user_id, -1)::TEXT || ' ' || COALESCE(currency, 'unknown'),
       source_total := COUNT(*),
       source_condition := status = 'open'
     ),

@@ -20,7 +20,7 @@ MODEL (
     monthly_grain_unique,
     kpi_names_valid,
     totals_conserved(
-      key := CONCAT(month::TEXT, ' ', funnel_step::TEXT),
+      key := month::TEXT || ' ' || funnel_step::TEXT,
       total := SUM(deals_count),
       source := (
         SELECT
@@ -45,7 +45,7 @@ MODEL (
           DATE_TRUNC('MONTH', due_timestamp)::DATE,
           funnel_step
       ),
-      source_key := CONCAT(month::TEXT, ' ', funnel_step::TEXT),
+      source_key := month::TEXT || ' ' || funnel_step::TEXT,
       source_total := SUM(deals_count)
     ),
     log_is_not_empty
