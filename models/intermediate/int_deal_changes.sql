@@ -14,7 +14,17 @@ MODEL (
       condition := @was_touched(deal_id)
     ),
     unique_combination_of_columns(columns := change_id, condition := @was_touched(deal_id)),
-    changes_are_valid(condition := @was_touched(deal_id))
+    changes_are_valid(condition := @was_touched(deal_id)),
+    forall(
+      criteria := (
+        CASE
+          WHEN field_key = 'user_id'
+          THEN COALESCE(owner_user_id >= new_value::BIGINT, FALSE)
+          ELSE TRUE
+        END
+      ),
+      condition := @was_touched(deal_id)
+    ) /* who becomes the owner owns the deal, or who else did in that second */
   ),
   description 'One row per change of a deal: the log, each change once, with the owner of the deal at that time; deleted deals are left out. Everything below reads the log here. Each run rebuilds the deals that were touched since the last one, so late, repeated, out-of-order and removed rows give what a full refresh gives.',
   column_descriptions (

@@ -254,6 +254,15 @@ CASES = [
     ),
     Case(
         LOG,
+        "forall",
+        "UPDATE {int_deal_changes} SET owner_user_id = CASE change_id WHEN "
+        "(SELECT MIN(change_id) FROM {int_deal_changes} WHERE field_key = 'user_id') THEN 0 END "
+        "WHERE change_id IN (SELECT change_id FROM {int_deal_changes} WHERE field_key = 'user_id' "
+        "ORDER BY change_id LIMIT 2)",
+        rows=2,  # one whose owner is somebody else, and one without
+    ),
+    Case(
+        LOG,
         "changes_are_valid",
         "UPDATE {int_deal_changes} SET new_value = 'x' WHERE field_key = 'lost_reason'",
         rows=0,

@@ -73,9 +73,9 @@ MISTAKES = [
     ),
     Mistake(
         f"{INTERMEDIATE}deal_changes.sql",
-        "LEFT JOIN owners",
-        "JOIN owners",
-        "JOIN for LEFT JOIN: deals without an owner are lost",
+        "MAX(CASE WHEN field_key = 'user_id'",
+        "MIN(CASE WHEN field_key = 'user_id'",
+        "MIN for MAX: the first owner keeps the deal",
     ),
     Mistake(
         f"{INTERMEDIATE}deals.sql",
@@ -272,8 +272,8 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}fct_deal_funnel_steps.sql",
-        "deal_steps.stage_step <= deal_steps.furthest_funnel_step, FALSE",
-        "deal_steps.stage_step < deal_steps.furthest_funnel_step, FALSE",
+        "stage_step <= furthest_funnel_step, FALSE",
+        "stage_step < furthest_funnel_step, FALSE",
         "`<` for `<=`: who is in a stage has not got as far",
     ),
     Mistake(
