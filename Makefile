@@ -152,7 +152,8 @@ backup: install ## Write the database to one file in backups/ (or DIR=DIR)
 restore: install ## Put a backup (BACKUP=FILE) in an empty database; REPLACE=1: in any
 	@$(FUNNEL) restore $(if $(BACKUP),"$$BACKUP") $(if $(REPLACE),--replace) --gateway $(GATEWAY)
 
-bench: install ## Measure a build, a release and a refresh on PostgreSQL, at 10 and 100 times the sample
+bench: install ## Measure commands, and on PostgreSQL builds and refreshes, at two sizes
+	$(BIN)/python benchmarks/typed.py
 	$(BIN)/python benchmarks/costs.py
 
 clean: ## Remove caches, logs and the DuckDB file, prod in it too; PostgreSQL is left alone
