@@ -3,19 +3,19 @@
 What a test says depends on its file, on the version of its model, and on those above it, whose
 columns give the test its types. When all are the same, and SQLMesh and DuckDB as well, a test that
 has passed passes. So `make prod` does not repeat what `make dev` has shown, and after an edit the
-tests of what was edited run.
+tests of what was edited run. Tests whose rows are in another file (`path:`) always do.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import typing as t
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 if t.TYPE_CHECKING:
     from sqlmesh.core.context import Context
@@ -56,12 +56,18 @@ class UnitTests:
             files[model].add(test.path)
         self._cache: FileCache[bool] = FileCache(context.cache_dir, prefix="passed_unit_tests")
         self._keys = {
-            snapshot.name: _key(snapshot, files[snapshot.name])
+            snapshot.name: _key(
+                snapshot, [file.read_text() for file in sorted(files[snapshot.name])]
+            )
             for snapshot in snapshots
             if snapshot.name in files
         }
         self.untested = sorted(
-            (name for name, key in self._keys.items() if not self._cache.exists(name, key)),
+            (
+                name
+                for name, key in self._keys.items()
+                if not (key and self._cache.exists(name, key))
+            ),
             key=lambda name: (-self._counts[name], name),
         )
 
@@ -76,7 +82,8 @@ class UnitTests:
         if failed and not self._context.test(model_names=failed).wasSuccessful():
             return False
         for name in self.untested:
-            self._cache.put(name, self._keys[name], value=True)
+            if key := self._keys[name]:
+                self._cache.put(name, key, value=True)
         return True
 
 
@@ -101,14 +108,16 @@ def failing_models(context: Context, names: Collection[str], processes: int) -> 
     return [name for name, has_passed in zip(names, passed, strict=True) if not has_passed]
 
 
-def _key(snapshot: Snapshot, files: Iterable[Path]) -> str:
-    """Identify all that the outcome of a model's unit tests depends on."""
+def _key(snapshot: Snapshot, texts: list[str]) -> str | None:
+    """Identify all that the outcome of a model's unit tests depends on; None where that is more."""
     import duckdb
     from sqlmesh.utils.hashing import md5
 
+    if any(re.search(r"\bpath\s*:", text) for text in texts):
+        return None
     fingerprint = snapshot.fingerprint  # of data: descriptions and audits are not in it
     versions = [fingerprint.data_hash, fingerprint.parent_data_hash, duckdb.__version__]
-    return md5(versions + [file.read_text() for file in sorted(files)])
+    return md5(versions + texts)
 
 
 def _processes() -> int:

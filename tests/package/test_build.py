@@ -209,6 +209,35 @@ def test_each_of_several_processes_tests_some_models(
     assert UnitTests(context, context.snapshots.values()).untested == []
 
 
+@pytest.mark.plans_nothing
+def test_unit_tests_whose_rows_are_in_another_file_always_run(
+    new_warehouse: t.Callable[..., Warehouse],
+) -> None:
+    warehouse = with_unit_tests(new_warehouse("duckdb", core=True))
+    rows = warehouse.path / "steps.yaml"
+    rows.write_text("- {funnel_step: 1, kpi_name: 'Step 1', source: stage, key: '1'}\n")
+    (warehouse.path / UNIT_TESTS / "test_dim_stages.yaml").write_text(OTHER_FILE.format(rows=rows))
+    context = warehouse.context
+    assert UnitTests(context, context.snapshots.values()).pass_all()
+    (name,) = UnitTests(context, context.snapshots.values()).untested
+    assert name.endswith('"dim_stages"')
+
+
+OTHER_FILE = """
+test_dim_stages:
+  model: pipedrive_analytics.dim_stages
+  inputs:
+    pipedrive_staging.stg_stages:
+      rows:
+        - {{stage_id: 1, stage_name: Lead}}
+    pipedrive_analytics.dim_funnel_steps:
+      path: {rows}
+  outputs:
+    query:
+      rows:
+        - {{stage_id: 1, stage_name: Lead, kpi_name: Step 1, funnel_step: 1}}
+"""
+
 KILLED = """
 import os, time
 from pipedrive_funnel.unit_tests import failing_models
