@@ -1,123 +1,154 @@
 """The unit tests of a plan's models: those that have not passed before, on all cores.
 
-What a test says depends on its file, on the version of its model, and on those above it, whose
-columns give the test its types. When all are the same, and SQLMesh and DuckDB as well, a test that
-has passed passes. So `make prod` does not repeat what `make dev` has shown, and after an edit the
-tests of what was edited run. Tests whose rows are in another file (`path:`) always do.
+What a test says depends on its text, on the version of its model, and on those above it, whose
+columns give the test its types. When all are the same, and SQLMesh, DuckDB and its settings as
+well, a test that has passed passes. So `make prod` does not repeat what `make dev` has shown, and
+after an edit the tests of what was edited run. Tests whose rows are in another file, and those of
+no model, always do.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import os
-import re
 import threading
 import time
 import typing as t
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+
+from pipedrive_funnel.terminal import say
 
 if t.TYPE_CHECKING:
     from sqlmesh.core.context import Context
     from sqlmesh.core.snapshot import Snapshot
+    from sqlmesh.core.test.discovery import ModelTestMetadata
 
 MAX_PROCESSES = 4  # more save little
 
 
 class UnitTests:
-    """The unit tests of some versions of models.
+    """The unit tests of a project.
 
     What has passed is noted on this machine, in SQLMesh's cache: `sqlmesh clean` forgets it.
 
     Attributes:
-        untested: the names of the models whose tests have not passed yet, those with most first.
+        count: how many there are.
+        untested: those that have not passed yet, by the names that SQLMesh selects them by.
 
     """
 
-    def __init__(self, context: Context, snapshots: Iterable[Snapshot]) -> None:
-        """Find the tests, and look up which have passed.
+    def __init__(self, context: Context, snapshots: Mapping[str, Snapshot]) -> None:
+        """Look up which tests have passed.
 
         Args:
-            context: with the unit tests of the project.
-            snapshots: the versions.
+            context: with the unit tests of the project, as its files were when it was loaded.
+            snapshots: the versions of the models, by name.
 
         """
-        from sqlmesh.core.dialect import normalize_model_name
+        import duckdb
         from sqlmesh.utils.cache import FileCache
 
         self._context = context
-        self._counts: Counter[str] = Counter()
-        files = defaultdict(set)
-        for test in context.select_tests():
-            model = normalize_model_name(
-                test.model_name, context.default_catalog, context.default_dialect
-            )
-            self._counts[model] += 1
-            files[model].add(test.path)
+        settings = (str(context.test_connection_config.dict()), duckdb.__version__)
         self._cache: FileCache[bool] = FileCache(context.cache_dir, prefix="passed_unit_tests")
-        self._keys = {
-            snapshot.name: _key(
-                snapshot, [file.read_text() for file in sorted(files[snapshot.name])]
+        keys = {
+            test.fully_qualified_test_name: (
+                test.test_name,
+                _key(context, snapshots, test, settings),
             )
-            for snapshot in snapshots
-            if snapshot.name in files
+            for test in context.select_tests()
         }
-        self.untested = sorted(
-            (
-                name
-                for name, key in self._keys.items()
-                if not (key and self._cache.exists(name, key))
-            ),
-            key=lambda name: (-self._counts[name], name),
-        )
-
-    def count(self) -> int:
-        """Return how many there are."""
-        return sum(self._counts[name] for name in self._keys)
+        self.count = len(keys)
+        self._keys = {
+            name: (short, key)
+            for name, (short, key) in keys.items()
+            if not (key and self._cache.exists(short, key))
+        }
+        self.untested = list(self._keys)
 
     def pass_all(self) -> bool:
-        """Run those that have not passed yet, and note that they have; show those that fail."""
-        processes = min(_processes(), len(self.untested))
-        failed = failing_models(self._context, self.untested, processes)
-        if failed and not self._context.test(model_names=failed).wasSuccessful():
-            return False
-        for name in self.untested:
-            if key := self._keys[name]:
-                self._cache.put(name, key, value=True)
-        return True
+        """Run those that have not passed yet, note those that pass, and show those that fail."""
+        known = [name for name, (_, key) in self._keys.items() if key]
+        failing = failing_tests(self._context, known, _processes())
+        here = failing + [name for name in self.untested if name not in known]
+        has_passed = not here or self._run_here(here)
+        for name in self.untested if has_passed else set(self.untested) - set(failing):
+            short, key = self._keys[name]
+            if key:
+                self._cache.put(short, key, value=True)
+        return has_passed
+
+    def _run_here(self, names: list[str]) -> bool:
+        """Run tests in this process, and show those that fail."""
+        # SQLMesh changes the texts of tests that it runs, and could not run them twice
+        texts = [(test, copy.deepcopy(test.body)) for test in self._context.select_tests(names)]
+        try:
+            return self._context.test(tests=names).wasSuccessful()
+        finally:
+            for test, body in texts:
+                test.body.clear()
+                test.body.update(body)
 
 
-def failing_models(context: Context, names: Collection[str], processes: int) -> Collection[str]:
-    """Return those of some models of which a unit test fails, or all when that is not known.
+def failing_tests(context: Context, names: Sequence[str], processes: int) -> list[str]:
+    """Return those of some unit tests that fail, or all when that is not known.
 
     Args:
         context: with the unit tests of the project. It stays as it is, unlike after SQLMesh's own.
-        names: names of models.
+        names: which tests.
         processes: how many to fork; with one, nothing is tried, and all are returned.
 
     """
     from sqlmesh.utils.process import create_process_pool_executor
 
+    processes = min(processes, len(names))
     if processes <= 1:
-        return names
+        return list(names)
     try:
         with create_process_pool_executor(_inherit, (context,), processes) as pool:
             passed = list(pool.map(_passes, names))
-    except BrokenProcessPool:  # one was killed, for want of memory perhaps
-        return names
+    except BrokenProcessPool:
+        say(
+            "A process of the unit tests was killed, for want of memory perhaps: once more, in one."
+        )
+        return list(names)
     return [name for name, has_passed in zip(names, passed, strict=True) if not has_passed]
 
 
-def _key(snapshot: Snapshot, texts: list[str]) -> str | None:
-    """Identify all that the outcome of a model's unit tests depends on; None where that is more."""
-    import duckdb
+def _key(
+    context: Context,
+    snapshots: Mapping[str, Snapshot],
+    test: ModelTestMetadata,
+    settings: tuple[str, str],
+) -> str | None:
+    """Identify all that the outcome of a test depends on; None where that is more."""
+    from sqlmesh.core.dialect import normalize_model_name
     from sqlmesh.utils.hashing import md5
 
-    if any(re.search(r"\bpath\s*:", text) for text in texts):
+    if not test.model_name or _reads_files(test.body):
         return None
-    fingerprint = snapshot.fingerprint  # of data: descriptions and audits are not in it
-    versions = [fingerprint.data_hash, fingerprint.parent_data_hash, duckdb.__version__]
-    return md5(versions + texts)
+    name = normalize_model_name(test.model_name, context.default_catalog, context.default_dialect)
+    if name not in snapshots:
+        return None
+    snapshot = snapshots[name]
+    return md5(
+        [
+            snapshot.fingerprint.data_hash,  # descriptions and audits are not in it
+            snapshot.fingerprint.parent_data_hash,
+            snapshot.model.dialect,
+            json.dumps(test.body, default=str),
+            *settings,
+        ]
+    )
+
+
+def _reads_files(part: t.Any) -> bool:
+    """Tell whether rows of a test are in another file."""
+    if isinstance(part, dict):
+        return "path" in part or any(map(_reads_files, part.values()))
+    return isinstance(part, list) and any(map(_reads_files, part))
 
 
 def _processes() -> int:
@@ -148,5 +179,5 @@ def _end_with(parent: int) -> None:
 
 
 def _passes(name: str) -> bool:
-    """Tell whether the unit tests of a model pass."""
-    return _inherited.test(model_names=[name]).wasSuccessful()
+    """Tell whether a unit test passes."""
+    return _inherited.test(tests=[name]).wasSuccessful()

@@ -434,8 +434,8 @@ class Database:
         would compute new tables twice. The sample's changes arrive at the time they happened.
         Nothing is run for them, so a second plan has nothing to do.
 
-        The linter always runs, and the unit tests of models that differ from the environment's,
-        unless they have passed before (unit_tests.py).
+        The linter always runs. If a model differs from the environment's, the unit tests run that
+        have not passed before (unit_tests.py).
 
         Raises:
             BuildError: a test fails, an audit blocks, or the models are wrong.
@@ -467,8 +467,8 @@ class Database:
         )
         plan = builder.build()
         changes = plan.context_diff
-        names = changes.modified_snapshots.keys() | {added.name for added in changes.added}
-        self._test([changes.snapshots_by_name[name] for name in names])
+        if changes.added or changes.modified_snapshots:
+            self._test(changes.snapshots_by_name)
         self._console.show_changes(plan)
         context.planned = changes.snapshots_by_name
         context.audit_again(plan)
@@ -567,8 +567,8 @@ class Database:
                     ),
                 )
 
-    def _test(self, snapshots: Iterable[Snapshot]) -> None:
-        """Run the unit tests of some versions of models, those that have not passed before.
+    def _test(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Run the unit tests that have not passed before for these versions of the models.
 
         Raises:
             PlanError: one fails.
@@ -584,9 +584,9 @@ class Database:
             with console.status("Testing the models"):
                 if not tests.pass_all():
                     raise PlanError("Unit tests fail.")
-            say(f"{tests.count()} unit tests of the models pass.")
-        elif tests.count():
-            say(f"{tests.count()} unit tests of the models have passed before.")
+            say(f"{tests.count} unit tests of the models pass.")
+        elif tests.count:
+            say(f"{tests.count} unit tests of the models have passed before.")
 
     @property
     def _reached(self) -> FunnelContext:
