@@ -159,9 +159,8 @@ class Bench:
         return self.warehouse.plan(environment, execution_time=self.today + timedelta(hours=1))
 
     def edit(self) -> t.Any:
-        """Plan dev after an edit of one mart that computes something else."""
-        (file,) = (self.warehouse.path / "models").rglob(f"{EDITED}.sql")
-        file.write_text(file.read_text().replace("COUNT(*)::BIGINT", "(COUNT(*) + 0)::BIGINT"))
+        """Plan dev after an edit of one mart."""
+        edit_one_mart(self.warehouse.path)
         return self.plan("dev")
 
     def refresh(self) -> t.Any:
@@ -206,6 +205,12 @@ class Bench:
         self.warehouse.close()
         if self.server:
             self.server.cleanup()
+
+
+def edit_one_mart(project: Path) -> None:
+    """Let a mart of a copy of the project compute something else."""
+    (file,) = (project / "models").rglob(f"{EDITED}.sql")
+    file.write_text(file.read_text().replace("COUNT(*)::BIGINT", "(COUNT(*) + 0)::BIGINT"))
 
 
 def subject(sql: str) -> str:

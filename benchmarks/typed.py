@@ -18,15 +18,15 @@ import sys
 import tempfile
 import time
 import typing as t
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as pytest does
 
-from tests.support.server import running_server, settings_of
+from costs import edit_one_mart
+from landing import databases
+
 from tests.support.warehouse import GATEWAYS, PROJECT, copy_project
 
-EDITED = "rep_lost_reasons_monthly"  # a mart that no other reads
 BUILD = (
     sys.executable,
     "-m",
@@ -40,28 +40,13 @@ SQLMESH = (str(Path(sys.executable).with_name("sqlmesh")), "--gateway", "{gatewa
 PLAN = (*SQLMESH, "plan", "dev", "--no-prompts")
 
 
-@contextmanager
-def settings(gateway: str) -> t.Iterator[dict[str, str]]:
-    """Give the variables of an empty database."""
-    if gateway == "duckdb":
-        yield {}
-    else:
-        with running_server() as server:
-            yield settings_of(server)
-
-
 def measure(project: Path, gateway: str, variables: dict[str, str]) -> None:
     """Type commands, and print what each takes."""
-    (model,) = (project / "models").rglob(f"{EDITED}.sql")
-
-    def edit() -> None:
-        model.write_text(model.read_text().replace("COUNT(*)::BIGINT", "(COUNT(*) + 0)::BIGINT"))
-
-    steps: list[tuple[str, str, tuple[str, ...], t.Callable[[], None] | None]] = [
+    steps: list[tuple[str, str, tuple[str, ...], t.Callable[[Path], None] | None]] = [
         ("make dev, the first", "dev", BUILD, None),
         ("make dev again", "dev", BUILD, None),
         ("make prod, the first", "prod", BUILD, None),
-        ("make dev after an edit of one mart", "dev", BUILD, edit),
+        ("make dev after an edit of one mart", "dev", BUILD, edit_one_mart),
         ("make prod of that", "prod", BUILD, None),
         ("sqlmesh plan dev, nothing to do", "dev", PLAN, None),
         ("the same, --test-changed-only", "dev", (*PLAN, "--test-changed-only"), None),
@@ -71,7 +56,7 @@ def measure(project: Path, gateway: str, variables: dict[str, str]) -> None:
     print(f"{'':36}{'wait':>8}{'CPU':>8}")
     for name, environment, arguments, before in steps:
         if before:
-            before()
+            before(project)
         command = [part.format(environment=environment, gateway=gateway) for part in arguments]
         begun, cpu = time.monotonic(), _cpu()
         done = subprocess.run(
@@ -99,10 +84,13 @@ def main() -> None:
     )
     parser.add_argument("--gateway", choices=GATEWAYS, default="duckdb")
     gateway = parser.parse_args().gateway
-    with tempfile.TemporaryDirectory(prefix="typed_") as directory, settings(gateway) as variables:
+    with (
+        tempfile.TemporaryDirectory(prefix="typed_") as directory,
+        databases(Path(directory)) as new_database,
+    ):
         project = copy_project(Path(directory) / "project")
         shutil.copytree(PROJECT / "tests" / "models", project / "tests" / "models")
-        measure(project, gateway, variables)
+        measure(project, gateway, new_database(gateway, "typed"))
 
 
 if __name__ == "__main__":

@@ -54,30 +54,24 @@ class UnitTests:
         settings = (str(context.test_connection_config.dict()), duckdb.__version__)
         self._cache: FileCache[bool] = FileCache(context.cache_dir, prefix="passed_unit_tests")
         keys = {
-            test.fully_qualified_test_name: (
-                test.test_name,
-                _key(context, snapshots, test, settings),
-            )
+            test.fully_qualified_test_name: _key(context, snapshots, test, settings)
             for test in context.select_tests()
         }
         self.count = len(keys)
         self._keys = {
-            name: (short, key)
-            for name, (short, key) in keys.items()
-            if not (key and self._cache.exists(short, key))
+            name: key for name, key in keys.items() if not (key and self._cache.exists(key))
         }
         self.untested = list(self._keys)
 
     def pass_all(self) -> bool:
         """Run those that have not passed yet, note those that pass, and show those that fail."""
-        known = [name for name, (_, key) in self._keys.items() if key]
+        known = [name for name, key in self._keys.items() if key]
         failing = failing_tests(self._context, known, _processes())
-        here = failing + [name for name in self.untested if name not in known]
+        here = failing + [name for name, key in self._keys.items() if not key]
         has_passed = not here or self._run_here(here)
-        for name in self.untested if has_passed else set(self.untested) - set(failing):
-            short, key = self._keys[name]
-            if key:
-                self._cache.put(short, key, value=True)
+        for name, key in self._keys.items():
+            if key and (has_passed or name not in failing):
+                self._cache.put(key, value=True)
         return has_passed
 
     def _run_here(self, names: list[str]) -> bool:

@@ -61,7 +61,7 @@ WITH changes AS (
     deliveries.field_key,
     deliveries.new_value,
     deliveries.change_id
-), since AS (
+), owned_changes AS (
   /* The window takes in the whole second, so that its new owner counts for all of it */
   SELECT
     change_id,
@@ -75,21 +75,6 @@ WITH changes AS (
       MIN(CASE WHEN field_key = 'user_id' THEN change_timestamp END) OVER (PARTITION BY deal_id)
     ) AS owner_since
   FROM changes
-), owned_changes AS (
-  SELECT
-    change_id,
-    deal_id,
-    field_key,
-    new_value,
-    change_timestamp,
-    loaded_at,
-    MAX(
-      CASE
-        WHEN field_key = 'user_id' AND change_timestamp = owner_since
-        THEN new_value::BIGINT
-      END
-    ) OVER (PARTITION BY deal_id, owner_since) AS owner_user_id
-  FROM since
 )
 SELECT
   change_id::TEXT AS change_id,
@@ -97,7 +82,12 @@ SELECT
   field_key::TEXT AS field_key,
   new_value::TEXT AS new_value,
   change_timestamp::TIMESTAMP AS change_timestamp,
-  owner_user_id::BIGINT AS owner_user_id,
+  MAX(
+    CASE
+      WHEN field_key = 'user_id' AND change_timestamp = owner_since
+      THEN new_value::BIGINT
+    END
+  ) OVER (PARTITION BY deal_id, owner_since)::BIGINT AS owner_user_id,
   loaded_at::TIMESTAMP AS loaded_at
 FROM owned_changes;
 

@@ -254,7 +254,7 @@ test_dim_stages:
 """
 
 KILLED = """
-import os, time
+import time
 from pipedrive_funnel.unit_tests import failing_tests
 
 class Context:
